@@ -1,0 +1,115 @@
+"""Build the site: write the prepared copy of the notebooks to `_docs_src/`, then render it to `_docs/` with Sphinx.
+
+usage: docs.py [--source-only]
+
+`_docs_src/` is what both renderers read (Sphinx here, Quarto in the published site): nbdev's directives are stripped, hidden cells dropped,
+folded cells marked, an API reference written beside them. Nothing is executed.
+"""
+import importlib, inspect, json, re, shutil, subprocess, sys
+from pathlib import Path
+
+import yaml
+
+root = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(root))
+src, out = root/'_docs_src', root/'_docs'
+
+def order():
+    "Parts of the course from `_quarto.yml`: (title or None, [file names])"
+    parts = []
+    for item in yaml.safe_load((root/'_quarto.yml').read_text(encoding='utf-8'))['website']['sidebar']['contents']:
+        if isinstance(item, str): parts.append((None, [item]))
+        else: parts.append((item['section'], item['contents']))
+    return parts
+
+def prepare_cell(cell):
+    "The cell as the site shows it, or None if it is hidden"
+    text = ''.join(cell['source'])
+    if cell['cell_type'] != 'code': return cell
+    if re.search(r'^#\|\s*(hide|default_exp)\b', text, re.M): return None
+    text = re.sub(r'^#\|.*\n?', '', text, flags=re.M).strip('\n')
+    if not text: return None
+    if cell['metadata'].get('jupyter', {}).get('source_hidden'): text = '#| code-fold: true\n' + text
+    return {**cell, 'source': text, 'metadata': {}}
+
+def prepare_notebook(path):
+    nb = json.loads(path.read_text(encoding='utf-8'))
+    nb['cells'] = [c for c in map(prepare_cell, nb['cells']) if c]
+    (src/path.name).write_text(json.dumps(nb, indent=1, ensure_ascii=False), encoding='utf-8')
+
+def code(x):
+    "A value or a type as code in a table cell"
+    text = x if isinstance(x, str) else getattr(x, '__name__', None) or repr(x)
+    return '`' + text.replace('|', '\\|') + '`'
+
+def parameter_rows(sym):
+    "Rows of the table of parameters: name, type, default, comment"
+    from fastcore.docments import docments, empty
+    for name,d in docments(sym, full=True, returns=True).items():
+        if name in ('self', 'cls') or name == 'return' and d.anno is empty and not d.docment: continue
+        anno, default = ('' if o is empty else code(o) for o in (d.anno, d.default))
+        if isinstance(d.default, str): default = code(repr(d.default))
+        comment = (d.docment or '').replace('\n', ' ').replace('|', '\\|')
+        yield f'| {"*returns*" if name == "return" else code(name)} | {anno} | {default} | {comment} |'
+
+def doc(sym, level):
+    "Markdown for one function or class: signature, docstring and the table of parameter comments"
+    params = [q.replace(annotation=q.empty) for n,q in inspect.signature(sym).parameters.items() if n != 'self']
+    rows = list(parameter_rows(sym))
+    text = [f'{"#"*level} {sym.__name__}', '', '```python', f'{sym.__name__}{inspect.Signature(params)}', '```', '', inspect.cleandoc(sym.__doc__ or ''), '']
+    if rows: text += ['| parameter | type | default | |', '|---|---|---|---|', *rows]
+    return '\n'.join(text)
+
+def module_page(mod):
+    "API page of one module: what it exports, and the public methods of its classes"
+    names = [n for n in mod.__all__ if getattr(getattr(mod, n), '__module__', None) == mod.__name__]
+    values = [n for n in mod.__all__ if not callable(getattr(mod, n))]
+    lines = [f'# {mod.__name__}', '']
+    if values: lines += ['Values: ' + ', '.join(f'`{n}`' for n in values) + '.', '']
+    for n in names:
+        sym = getattr(mod, n)
+        lines += [doc(sym, 2), '']
+        if not inspect.isclass(sym): continue
+        methods = [(k,m) for k,m in vars(sym).items() if not k.startswith('_') and callable(getattr(sym, k)) and inspect.getdoc(m)]
+        for k,_ in methods: lines += [doc(getattr(sym, k), 3), '']
+    return '\n'.join(lines)
+
+def write_api(folder):
+    "One page a module, and the page that lists them with the notebook that each comes from"
+    folder.mkdir()
+    rows = []
+    for path in sorted((root/'miniai').glob('[!_]*.py')):
+        mod = importlib.import_module(f'miniai.{path.stem}')
+        nb = re.search(r'File to edit: .*?/([\w.]+\.ipynb)', path.read_text(encoding='utf-8')).group(1)
+        (folder/f'{path.stem}.md').write_text(module_page(mod), encoding='utf-8')
+        rows.append((nb, path.stem, len(mod.__all__)))
+    lines = ['# API reference', '', 'Each module is exported by one notebook, which explains and tests everything in it.', '', '| module | names | made by |', '|---|---|---|']
+    lines += [f'| [miniai.{m}]({m}.md) | {n} | [{Path(nb).stem}](../{nb}) |' for nb,m,n in sorted(rows)]
+    (folder/'index.md').write_text('\n'.join(lines) + '\n', encoding='utf-8')
+
+def prepare():
+    "Write `_docs_src/`"
+    if src.exists(): shutil.rmtree(src)
+    src.mkdir()
+    listed = {n for _,names in order() for n in names if n.endswith('.ipynb')}
+    there = {p.name for p in (root/'nbs').glob('*.ipynb')}
+    if listed != there: sys.exit(f'_quarto.yml and nbs/ disagree about: {sorted(listed ^ there)}')
+    for name in sorted(there): prepare_notebook(root/'nbs'/name)
+    shutil.copytree(root/'nbs'/'images', src/'images')
+    shutil.copy(root/'_quarto.yml', src)
+    shutil.copy(root/'tools'/'quarto'/'dark.scss', src)
+    write_api(src/'api')
+
+def build():
+    "Render `_docs_src/` to `_docs/`; a warning is an error"
+    if out.exists(): shutil.rmtree(out)
+    cmd = [sys.executable, '-m', 'sphinx', '-W', '--keep-going', '-q', '-c', str(root/'tools'/'sphinx'), '-d', str(src/'.doctrees'), str(src), str(out)]
+    code = subprocess.run(cmd).returncode
+    shutil.rmtree(root/'jupyter_execute', ignore_errors=True)   # copies that MyST-NB leaves beside its output
+    return code
+
+if __name__ == '__main__':
+    prepare()
+    if '--source-only' in sys.argv: sys.exit()
+    if code := build(): sys.exit(code)
+    print(f'the site: {out/"index.html"}')

@@ -1,0 +1,173 @@
+"""Run notebooks: the tour, the whole course at quick scale, or some of them at full scale in place.
+
+usage: notebooks.py run | course [NAME ...] | full [NAME ...] | stale
+"""
+import argparse, json, os, re, sys, time
+from contextlib import contextmanager
+from pathlib import Path
+
+root = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(root))
+nbs  = root/'nbs'
+os.environ.setdefault('PYDEVD_DISABLE_FILE_VALIDATION', '1')   # a debugger's warning that has no place in saved outputs
+os.environ['PYTHONPATH'] = os.pathsep.join(filter(None, [str(root), os.environ.get('PYTHONPATH')]))
+
+import nbformat
+from nbclient import NotebookClient
+from tqdm import tqdm
+from traitlets.config import Config
+
+
+def source(cell): return ''.join(cell['source'])
+def flags(cell): return set(re.findall(r'^#\|\s*(\w+)', source(cell), re.M))
+
+def pick(names):
+    "Paths of the named notebooks ('01', '01_matmul' or a path), or of all"
+    everything = sorted(nbs.glob('*.ipynb'))
+    if not names: return everything
+    picked = []
+    for name in names:
+        stem = Path(name).stem
+        found = [p for p in everything if p.stem == stem] or [p for p in everything if p.stem.startswith(stem + '_')]
+        if len(found) != 1: sys.exit(f'{name}: expected the name of one notebook in nbs/, found {[p.stem for p in found] or "none"}')
+        picked += found
+    return picked
+
+def unavailable():
+    "Flags of cells that this machine can't run: `cuda` without a GPU, `hub` without a connection"
+    import torch
+    from huggingface_hub import HfApi
+    missing = set() if torch.cuda.is_available() else {'cuda'}
+    try: HfApi().dataset_info('zalando-datasets/fashion_mnist', timeout=5)
+    except Exception: missing.add('hub')
+    return missing
+
+
+class Client(NotebookClient):
+    "Runs a notebook in a fresh kernel; cells with a flag in `keep` are not run, so that their saved outputs stay"
+    keep = frozenset()
+    async def async_execute_cell(self, cell, cell_index, *args, **kwargs):
+        if flags(cell) & self.keep: return cell
+        return await super().async_execute_cell(cell, cell_index, *args, **kwargs)
+
+def execute(path, keep=frozenset(), **env):
+    "Run the notebook at `path` with `nbs/` as working directory; gives the notebook, the seconds it took and the error or None"
+    nb = nbformat.read(path, as_version=4)
+    old = {k: os.environ.get(k) for k in env}
+    os.environ.update(env)
+    client = Client(nb, timeout=None, kernel_name='python3', resources={'metadata': {'path': str(nbs)}}, coalesce_streams=True,
+                    config=Config(KernelManager={'transport': 'ipc'}))
+    client.keep = keep
+    start, error = time.time(), None
+    try: client.execute()
+    except Exception as e: error = f'{type(e).__name__}: {e}'   # a cell that raised, or a kernel that died
+    finally:
+        for k,v in old.items():
+            if v is None: os.environ.pop(k, None)
+            else: os.environ[k] = v
+    return nb, time.time()-start, error
+
+def write_clean(nb, path):
+    "Write a notebook as nbdev keeps it: no execution counts, no volatile metadata"
+    from execnb.nbio import dict2nb, write_nb
+    from nbdev.clean import clean_nb
+    nb = dict2nb(json.loads(nbformat.writes(nb)))
+    clean_nb(nb, allowed_cell_metadata_keys=['jupyter'])
+    write_nb(nb, path)
+
+def table(rows):
+    "Closing table of (notebook, seconds, passed)"
+    w = max(len(r[0]) for r in rows)
+    print(f'\n{"notebook":{w}}  seconds  passed')
+    for name,secs,ok in rows: print(f'{name:{w}}  {secs:7.0f}  {"yes" if ok else "NO"}')
+    bad = sum(not ok for _,_,ok in rows)
+    print(f'{len(rows)-bad} passed, {bad} failed')
+    return bad
+
+
+def cell_output(nb, cell_id):
+    "Text that the cell with this id printed"
+    cell = next(c for c in nb.cells if c.get('id') == cell_id)
+    return ''.join(o.get('text', '') for o in cell.outputs)
+
+def run():
+    "The tour: run `index.ipynb`, leave it as a page with its pictures, say where it is and how accurate the model was"
+    from nbconvert import HTMLExporter
+    print('running the tour …')
+    nb, secs, error = execute(nbs/'index.ipynb', MINIAI_FULL='0', MINIAI_SAVE='0')
+    if error: sys.exit(error)
+    for c in nb.cells:                               # links to other notebooks, seen from where the page will be
+        if c.cell_type == 'markdown': c.source = re.sub(r'\]\((?!\w+:|#)([^)]+)\)', r'](../nbs/\1)', c.source)
+    nb.cells = [c for c in nb.cells if 'hide' not in flags(c)]
+    html, _ = HTMLExporter(embed_images=True).from_notebook_node(nb, resources={'metadata': {'name': 'miniai: the tour', 'path': str(nbs)}})
+    page = root/'_run'/'index.html'
+    page.parent.mkdir(exist_ok=True)
+    page.write_text(html, encoding='utf-8')
+    print(cell_output(nb, 'tour-accuracy').strip())
+    print(f'{secs:.0f} seconds; the page with the pictures: {page}')
+
+def course(names):
+    "All notebooks (or those named) at quick scale, executed copies in `_course/`"
+    out, rows = root/'_course', []
+    out.mkdir(exist_ok=True)
+    bar = tqdm(pick(names), unit='notebook')
+    for path in bar:
+        bar.set_postfix_str(path.stem)
+        nb, secs, error = execute(path, MINIAI_FULL='0', MINIAI_SAVE='0')
+        nbformat.write(nb, out/path.name)
+        rows.append((path.stem, secs, error is None))
+        if error: tqdm.write(f'{path.stem}\n{error}')
+    sys.exit(table(rows) > 0)
+
+@contextmanager
+def fresh_record(stem):
+    "The notebook's file of figures, begun anew; the old one comes back unless `finish_record` completed the new one"
+    path = nbs/'results'/f'{stem}.json'
+    before = path.read_bytes() if path.exists() else None
+    path.unlink(missing_ok=True)                     # figures of an earlier run don't linger
+    try: yield path
+    finally:
+        if not path.exists() or 'hash' not in json.loads(path.read_text(encoding='utf-8')):
+            path.unlink(missing_ok=True)
+            if before is not None: path.write_bytes(before)
+
+def finish_record(path, nb, secs):
+    "Add to the figures what belongs to the whole run, the notebook's hash among it"
+    import platform, torch
+    from miniai.core import code_hash, def_device
+    record = json.loads(path.read_text(encoding='utf-8')) if path.exists() else {'results': []}
+    record.update(hash=code_hash(nb), device=def_device, seconds=round(secs), python=platform.python_version(), torch=torch.__version__)
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(record, indent=1, ensure_ascii=False) + '\n', encoding='utf-8')
+
+def full(names):
+    "Full scale, in place: outputs into the notebook, figures into `nbs/results`, weights into `miniai/assets`"
+    keep, rows = unavailable(), []
+    bar = tqdm(pick(names), unit='notebook')
+    for path in bar:
+        bar.set_postfix_str(path.stem)
+        with fresh_record(path.stem) as kept:
+            nb, secs, error = execute(path, keep, MINIAI_FULL='1', MINIAI_SAVE='1', MINIAI_NB=path.stem)
+            rows.append((path.stem, secs, error is None))
+            if error:
+                tqdm.write(f'{path.stem}\n{error}')
+                continue
+            write_clean(nb, path)
+            finish_record(kept, path, secs)
+    sys.exit(table(rows) > 0)
+def stale():
+    "Name the notebooks whose code is not the code of their last full run"
+    from miniai.core import code_hash
+    for path in pick([]):
+        kept = nbs/'results'/f'{path.stem}.json'
+        if not kept.exists(): print(f'{path.stem}: never run at full scale')
+        elif json.loads(kept.read_text(encoding='utf-8')).get('hash') != code_hash(path): print(f'{path.stem}: its code changed after its full run')
+
+
+if __name__ == '__main__':
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('what', choices=['run', 'course', 'full', 'stale'])
+    parser.add_argument('names', nargs='*')
+    args = parser.parse_args()
+    if args.what in ('run', 'stale'): globals()[args.what]()
+    else: globals()[args.what](args.names)

@@ -1,0 +1,159 @@
+"""Everything that has to hold before a change lands. Prints a line for each check and closes with how many passed and failed."""
+import ast, hashlib, json, os, re, shutil, subprocess, sys, tempfile, time
+from pathlib import Path
+
+root = Path(__file__).resolve().parent.parent
+nbs, bin = root/'nbs', Path(sys.executable).parent
+sys.path.insert(0, str(root/'tools'))
+
+class Failed(Exception): pass
+
+def sh(*cmd, cwd=root, **env):
+    "Run a command; gives what it printed, raises `Failed` with it if it went wrong"
+    env = {**os.environ, 'MINIAI_FULL': '0', 'MINIAI_SAVE': '0', **env}
+    r = subprocess.run(cmd, cwd=cwd, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    if r.returncode: raise Failed(r.stdout.strip())
+    return r.stdout
+
+def tracked():
+    "Files of the project: in git or new, not ignored"
+    names = sh('git', 'ls-files', '-z', '--cached', '--others', '--exclude-standard').split('\0')
+    return [n for n in names if n and (root/n).is_file()]
+
+def snapshot(): return {n: hashlib.sha256((root/n).read_bytes()).hexdigest() for n in tracked()}
+
+def changes(before, after): return sorted(n for n in before.keys() | after.keys() if before.get(n) != after.get(n))
+
+def copy_project(folder):
+    "The project's files in another folder, where tools may do to them what they like"
+    for n in tracked():
+        (Path(folder)/n).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(root/n, Path(folder)/n)
+    return Path(folder)
+
+def differing(folder, *names):
+    "Which files under `names` differ between the project and its copy"
+    def files(base): return {str(p.relative_to(base)): p.read_bytes() for n in names for p in (base/n).rglob('*') if p.is_file() and '__pycache__' not in p.parts}
+    return changes(files(root), files(folder))
+
+def export_in_sync(tmp):
+    copy = copy_project(tmp)
+    sh(str(bin/'nbdev_export'), cwd=copy, PYTHONPATH=str(copy))
+    if bad := differing(copy, 'miniai', 'nbs'): raise Failed(f'exporting changes {", ".join(bad)}: run nbdev_export')
+    return 'exporting again changes nothing'
+
+def notebooks_clean(tmp):
+    copy = copy_project(tmp)
+    sh(str(bin/'nbdev_clean'), cwd=copy, PYTHONPATH=str(copy))
+    if bad := differing(copy, 'nbs'): raise Failed(f'not clean: {", ".join(bad)}: run nbdev_clean')
+    for p in nbs.glob('*.ipynb'):
+        for c in json.loads(p.read_text(encoding='utf-8'))['cells']:
+            if any(o.get('output_type') == 'error' for o in c.get('outputs', [])): raise Failed(f'{p.name} keeps an error in its outputs')
+    return 'cleaning again changes nothing'
+
+def notebook_tests():
+    "All notebooks by `nbdev_test` at quick scale: (names that passed, names that failed, output)"
+    import torch
+    flags = ['--flags', 'cuda'] if torch.cuda.is_available() else []
+    cmd = [str(bin/'nbdev_test'), '--n_workers', '2', '--timing', *flags]
+    try: text, bad = sh(*cmd, OMP_NUM_THREADS='1', MKL_NUM_THREADS='1'), set()
+    except Failed as e:
+        text = str(e)
+        bad = set(re.findall(r'^\s*([\w.]+\.ipynb)\s*$', text.split('Failed On The Following Notebooks')[-1], re.M))
+    every = {p.name for p in nbs.glob('*.ipynb')}
+    if not re.search(r'^Success\.', text, re.M) and not bad: bad = every
+    return sorted(every-bad), sorted(bad), text
+
+def wheel_installs(tmp):
+    copy = copy_project(Path(tmp)/'source')
+    sh(sys.executable, '-m', 'pip', 'wheel', '-q', '--no-deps', '--no-build-isolation', '-w', tmp, str(copy), cwd=tmp)
+    wheel = next(Path(tmp).glob('*.whl'))
+    away = Path(tmp)/'installed'
+    sh(sys.executable, '-m', 'pip', 'install', '-q', '--no-deps', '--target', str(away), str(wheel), cwd=tmp)
+    mods = sorted(f'miniai.{p.stem}' for p in (root/'miniai').glob('[!_]*.py'))
+    code = f'''import importlib, miniai
+        assert miniai.__file__.startswith({str(away)!r}), miniai.__file__
+        for m in {mods}: importlib.import_module(m)
+        from miniai.data import fashion_mnist
+        x, y, xv, yv = fashion_mnist()
+        assert (len(x), len(xv)) == (10_000, 2_000)'''
+    sh(sys.executable, '-c', re.sub(r'^        ', '', code, flags=re.M), cwd=tmp, PYTHONPATH=str(away))
+    if not any('LICENSE' in p.name for p in (away/'miniai'/'assets').iterdir()): raise Failed('the licence of the embedded data is not in the wheel')
+    return f'{wheel.name}, {wheel.stat().st_size/2**20:.1f} MiB: installed elsewhere, imports and finds its data'
+
+def calls(tree): return {ast.unparse(n.func): n for n in ast.walk(tree) if isinstance(n, ast.Call)}
+
+def exercise_cells(path):
+    "Code cells below the heading 'Exercises': (source without magics, is it folded?)"
+    cells = json.loads(path.read_text(encoding='utf-8'))['cells']
+    start = next((i for i,c in enumerate(cells) if c['cell_type'] == 'markdown' and re.search(r'^## Exercises', ''.join(c['source']), re.M)), len(cells))
+    return [(re.sub(r'^\s*[%!].*$', '', ''.join(c['source']), flags=re.M), c['metadata'].get('jupyter', {}).get('source_hidden', False))
+            for c in cells[start:] if c['cell_type'] == 'code']
+
+def is_exercise(node): return isinstance(node, ast.FunctionDef) and any(ast.unparse(d) == 'exercise' for d in node.decorator_list)
+
+def exercises_complete():
+    "Each check of an exercise is put to the stub, to a folded solution and, by `refuses`, to wrong answers; running the notebooks runs them"
+    n = 0
+    for p in sorted(nbs.glob('[0-9]*.ipynb')):
+        cells = exercise_cells(p)
+        checks = [f.name for s,_ in cells for f in ast.parse(s).body if is_exercise(f)]
+        if not checks: raise Failed(f'{p.name} has no exercises')
+        for check in checks:
+            answer = check.removeprefix('check_')
+            stub    = any(re.search(rf'^def {answer}\(.*\): \.\.\.$', s, re.M) for s,_ in cells)
+            solved  = any(folded and f'{check}({answer})' in s for s,folded in cells)
+            refuses = any(name == f'{check}.refuses' and len(call.args) >= 2 for s,_ in cells for name,call in calls(ast.parse(s)).items())
+            for ok,what in (stub, 'an untouched stub'), (solved, 'a folded solution that is put to the check'), (refuses, 'two or more wrong answers'):
+                if not ok: raise Failed(f'{p.name}: the exercise {answer} lacks {what}')
+            n += 1
+    return f'{n} exercises, each with a stub, a folded solution and wrong answers that its check refuses'
+
+def site_builds():
+    sh(sys.executable, str(root/'tools'/'docs.py'))
+    pages = list((root/'_docs').rglob('*.html'))
+    return f'{len(pages)} pages without a warning'
+
+def site_in_browser():
+    from browse import browser_path, walk
+    if not browser_path():
+        if os.environ.get('CI'): raise Failed('no browser found: CI installs chromium (.ci/run)')
+        return None
+    pages, links, faults = walk()
+    if faults: raise Failed('\n'.join(faults))
+    return f'{pages} pages, {links} links, every picture shows, the search finds Learner'
+
+def main():
+    before, passed, failed, skipped = snapshot(), 0, 0, 0
+    def check(name, f, *args):
+        nonlocal passed, failed, skipped
+        start = time.time()
+        try: said = f(*args)
+        except Exception as e:
+            failed += 1
+            text = str(e) if isinstance(e, Failed) else f'{type(e).__name__}: {e}'
+            print(f'FAILED   {name}\n         ' + text.replace('\n', '\n         '), flush=True)
+            return
+        if said is None: skipped += 1
+        else:            passed  += 1
+        print(f'{"ok" if said else "skipped":8} {name} ({time.time()-start:.0f} s): {said or "this machine has no browser; CI has"}', flush=True)
+
+    for name,f in ('export', export_in_sync), ('clean', notebooks_clean), ('wheel', wheel_installs):
+        with tempfile.TemporaryDirectory() as tmp: check(name, f, tmp)
+    check('exercises', exercises_complete)
+    good, bad, text = notebook_tests()
+    passed, failed = passed+len(good), failed+len(bad)
+    if bad: print(text)
+    print(*(f'{"FAILED" if n in bad else "ok":8} {n}' for n in sorted(good+bad)), sep='\n')
+    times = re.findall(r'^([\w.]+\.ipynb): (\d+) secs', text, re.M)
+    if times: print('slowest: ' + ', '.join(f'{n.removesuffix(".ipynb")} {t} s' for n,t in times[:5]), flush=True)
+    check('site', site_builds)
+    check('browser', site_in_browser)
+    def unchanged():
+        if bad := changes(before, snapshot()): raise Failed(f'the tests changed {", ".join(bad)}')
+        return 'nothing in the tree has changed'
+    check('tree', unchanged)
+    print(f'{passed} passed, {failed} failed' + (f', {skipped} skipped' if skipped else ''))
+    sys.exit(failed > 0)
+
+if __name__ == '__main__': main()
