@@ -15,7 +15,6 @@ os.environ['PYTHONPATH'] = os.pathsep.join(filter(None, [str(root), os.environ.g
 import nbformat
 from nbclient import NotebookClient
 from tqdm import tqdm
-from traitlets.config import Config
 
 
 def source(cell): return ''.join(cell['source'])
@@ -56,7 +55,7 @@ def execute(path, keep=frozenset(), **env):
     old = {k: os.environ.get(k) for k in env}
     os.environ.update(env)
     client = Client(nb, timeout=None, kernel_name='python3', resources={'metadata': {'path': str(nbs)}}, coalesce_streams=True,
-                    config=Config(KernelManager={'transport': 'ipc'}))
+                    extra_arguments=['--log-level=ERROR'])
     client.keep = keep
     start, error = time.time(), None
     try: client.execute()
