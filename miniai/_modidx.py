@@ -11,6 +11,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                              'miniai.core.code_hash': ('core.html#code_hash', 'miniai/core.py'),
                              'miniai.core.exercise': ('core.html#exercise', 'miniai/core.py'),
                              'miniai.core.expect': ('core.html#expect', 'miniai/core.py'),
+                             'miniai.core.hub_reachable': ('core.html#hub_reachable', 'miniai/core.py'),
                              'miniai.core.load_asset': ('core.html#load_asset', 'miniai/core.py'),
                              'miniai.core.record': ('core.html#record', 'miniai/core.py'),
                              'miniai.core.save_asset': ('core.html#save_asset', 'miniai/core.py'),

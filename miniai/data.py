@@ -8,10 +8,11 @@ __all__ = ['class_names', 'read_idx', 'fashion_mnist', 'digits', 'photographs']
 # %% ../nbs/00_data.ipynb #b04e1606
 import gzip, os, struct, zlib
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 
-from .core import FULL, load_asset, save_asset
+from .core import FULL, hub_reachable, load_asset, save_asset
 
 # %% ../nbs/00_data.ipynb #5f1d2ea0
 class_names = ['T - shirt / top', 'Trouser', 'Pullover', 'Dress', 'Coat', 'Sandal', 'Shirt', 'Sneaker', 'Bag', 'Ankle boot']
@@ -65,16 +66,15 @@ def _dd_to_arrays(dd):
     def _split(ds): return np.stack([np.asarray(im) for im in ds['image']]), np.array(ds['label'], dtype=np.uint8)
     return *_split(dd['train']), *_split(dd['test'])
 
-def _from_hub(timeout=5):
+def _from_hub():
     "Fashion-MNIST from the Hub or its cache, or None if neither has it"
-    from datasets import DownloadConfig, load_dataset
-    from huggingface_hub import HfApi
-    try: HfApi().dataset_info(_hub_name, timeout=timeout)
-    except Exception: reachable = False
-    else:             reachable = True
-    try: return _dd_to_arrays(load_dataset(_hub_name, download_config=DownloadConfig(local_files_only=not reachable)))
-    except Exception as e:
-        print(f'Fashion-MNIST: not from the Hub ({type(e).__name__})')
+    import datasets, huggingface_hub
+    offline = not hub_reachable()
+    try:
+        # without this switch, a machine without a network spends minutes on trying again
+        with patch.object(datasets.config, 'HF_HUB_OFFLINE', offline), patch.object(huggingface_hub.constants, 'HF_HUB_OFFLINE', offline):
+            return _dd_to_arrays(datasets.load_dataset(_hub_name))
+    except Exception as e: print(f'Fashion-MNIST: not from the Hub ({type(e).__name__})')
 
 # %% ../nbs/00_data.ipynb #7a914fea
 def _find_fashion_mnist(folder):

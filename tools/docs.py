@@ -13,6 +13,7 @@ import yaml
 root = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(root))
 src, out = root/'_docs_src', root/'_docs'
+FOLD = '#| code-fold: true\n#| code-summary: Solution\n'   # Quarto's way of folding a cell
 
 def order():
     "Parts of the course from `_quarto.yml`: (title or None, [file names])"
@@ -29,7 +30,7 @@ def prepare_cell(cell):
     if re.search(r'^#\|\s*(hide|default_exp)\b', text, re.M): return None
     text = re.sub(r'^#\|.*\n?', '', text, flags=re.M).strip('\n')
     if not text: return None
-    if cell['metadata'].get('jupyter', {}).get('source_hidden'): text = '#| code-fold: true\n' + text
+    if cell['metadata'].get('jupyter', {}).get('source_hidden'): text = FOLD + text
     return {**cell, 'source': text, 'metadata': {}}
 
 def prepare_notebook(path):
@@ -62,7 +63,7 @@ def doc(sym, level):
 
 def module_page(mod):
     "API page of one module: what it exports, and the public methods of its classes"
-    names = [n for n in mod.__all__ if getattr(getattr(mod, n), '__module__', None) == mod.__name__]
+    names = [n for n,o in vars(mod).items() if not n.startswith('_') and callable(o) and getattr(o, '__module__', None) == mod.__name__]
     values = [n for n in mod.__all__ if not callable(getattr(mod, n))]
     lines = [f'# {mod.__name__}', '']
     if values: lines += ['Values: ' + ', '.join(f'`{n}`' for n in values) + '.', '']

@@ -35,11 +35,8 @@ def pick(names):
 def unavailable():
     "Flags of cells that this machine can't run: `cuda` without a GPU, `hub` without a connection"
     import torch
-    from huggingface_hub import HfApi
-    missing = set() if torch.cuda.is_available() else {'cuda'}
-    try: HfApi().dataset_info('zalando-datasets/fashion_mnist', timeout=5)
-    except Exception: missing.add('hub')
-    return missing
+    from miniai.core import hub_reachable
+    return ({'cuda'} if not torch.cuda.is_available() else set()) | ({'hub'} if not hub_reachable() else set())
 
 
 class Client(NotebookClient):

@@ -102,7 +102,7 @@ def exercises_complete():
         for check in checks:
             answer = check.removeprefix('check_')
             stub    = any(re.search(rf'^def {answer}\(.*\): \.\.\.$', s, re.M) for s,_ in cells)
-            solved  = any(folded and f'{check}({answer})' in s for s,folded in cells)
+            solved  = any(folded and f'{check}({answer}_solution)' in s for s,folded in cells)
             refuses = any(name == f'{check}.refuses' and len(call.args) >= 2 for s,_ in cells for name,call in calls(ast.parse(s)).items())
             for ok,what in (stub, 'an untouched stub'), (solved, 'a folded solution that is put to the check'), (refuses, 'two or more wrong answers'):
                 if not ok: raise Failed(f'{p.name}: the exercise {answer} lacks {what}')

@@ -5,7 +5,7 @@ from pathlib import Path
 
 root = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(root/'tools'))
-from docs import order
+from docs import FOLD, order
 
 cfg = ConfigParser(delimiters=['='])
 cfg.read(root/'settings.ini', encoding='utf-8')
@@ -19,8 +19,8 @@ exclude_patterns = ['.doctrees']
 nb_execution_mode = 'off'
 nb_merge_streams = True
 nb_ipywidgets_js = {}                       # no saved widgets, so nothing is fetched for them
-nb_code_prompt_show = 'Show the {type}'
-nb_code_prompt_hide = 'Hide the {type}'
+nb_code_prompt_show = 'Show the solution'   # what is folded in this course is solutions
+nb_code_prompt_hide = 'Hide the solution'
 myst_enable_extensions = ['dollarmath', 'amsmath']
 myst_heading_anchors = 4
 
@@ -73,7 +73,7 @@ def read(app, name, content):
         nb = json.loads(content[0])
         for c in nb['cells']:
             text = ''.join(c['source'])
-            if text.startswith('#| code-fold: true\n'): c.update(source=text.split('\n', 1)[1], metadata={'tags': ['hide-input']})
+            if text.startswith(FOLD): c.update(source=text.removeprefix(FOLD), metadata={'tags': ['hide-input']})
         if name == 'index': nb['cells'].append({'cell_type': 'markdown', 'id': 'toctree', 'metadata': {}, 'source': toctree()})
         content[0] = json.dumps(nb)
 
