@@ -186,7 +186,7 @@ def from_arrays(cls:DataLoaders,
     std:float=None,   # deviation of the pixels in [0,1] (default: measured on `x_train`)
     device='cpu',     # where the images are kept and the batches made
 ):                    # `DataLoaders`
-    "Loaders that take whole batches of normalised images by index from memory; a hundred times faster than `from_dd` where the images fit"
+    "Loaders that take whole batches of normalised images by index from memory; much faster than `from_dd` where the images fit"
     x = torch.as_tensor(x_train)
     if mean is None: mean = x.double().mean().item()/255
     if std  is None: std  = x.double().std(unbiased=False).item()/255

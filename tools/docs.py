@@ -23,6 +23,12 @@ def order():
         else: parts.append((item['section'], item['contents']))
     return parts
 
+def prepare_output(output):
+    "The output with links to notebooks, which renderers don't follow in outputs, turned into links to their pages"
+    text = ''.join(output.get('data', {}).get('text/markdown', []))
+    if not text: return output
+    return {**output, 'data': {**output['data'], 'text/markdown': re.sub(r'\]\((\w+)\.ipynb', r'](\1.html', text)}}
+
 def prepare_cell(cell):
     "The cell as the site shows it, or None if it is hidden"
     text = ''.join(cell['source'])
@@ -31,7 +37,7 @@ def prepare_cell(cell):
     text = re.sub(r'^#\|.*\n?', '', text, flags=re.M).strip('\n')
     if not text: return None
     if cell['metadata'].get('jupyter', {}).get('source_hidden'): text = FOLD + text
-    return {**cell, 'source': text, 'metadata': {}}
+    return {**cell, 'source': text, 'metadata': {}, 'outputs': [prepare_output(o) for o in cell['outputs']]}
 
 def prepare_notebook(path):
     nb = json.loads(path.read_text(encoding='utf-8'))

@@ -86,7 +86,7 @@ def calls(tree): return {ast.unparse(n.func): n for n in ast.walk(tree) if isins
 def exercise_cells(path):
     "Code cells below the heading 'Exercises': (source without magics, is it folded?)"
     cells = json.loads(path.read_text(encoding='utf-8'))['cells']
-    start = next((i for i,c in enumerate(cells) if c['cell_type'] == 'markdown' and re.search(r'^## Exercises', ''.join(c['source']), re.M)), len(cells))
+    start = next((i for i,c in enumerate(cells) if c['cell_type'] == 'markdown' and re.search(r'^## Exercises$', ''.join(c['source']), re.M)), len(cells))
     return [(re.sub(r'^\s*[%!].*$', '', ''.join(c['source']), flags=re.M), c['metadata'].get('jupyter', {}).get('source_hidden', False))
             for c in cells[start:] if c['cell_type'] == 'code']
 
