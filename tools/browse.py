@@ -50,6 +50,8 @@ class Walk:
             return out }''')
         for src in broken: self.fault(f'picture does not show: {src}')
         if self.page.locator('mjx-merror').count(): self.fault('mathematics that does not parse')
+        for text in self.page.evaluate('() => [...document.querySelectorAll("p")].map(p => p.innerText).filter(t => t.startsWith("| "))'):
+            self.fault(f'a table shown as text: {text[:60]}')
         self.ids[name] = set(self.page.evaluate('() => [...document.querySelectorAll("[id]")].map(e => e.id)'))
         for href in self.page.evaluate('() => [...document.querySelectorAll("a[href]")].map(a => a.getAttribute("href"))'):
             url, anchor = urldefrag(urljoin(here, href))

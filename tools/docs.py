@@ -13,7 +13,7 @@ import yaml
 root = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(root))
 src, out = root/'_docs_src', root/'_docs'
-FOLD = '#| code-fold: true\n#| code-summary: Solution\n'   # Quarto's way of folding a cell
+FOLD = '#| code-fold: true\n#| code-summary: {}\n'   # Quarto's way of folding a cell, under a line of text
 
 def order():
     "Parts of the course from `_quarto.yml`: (title or None, [file names])"
@@ -23,12 +23,6 @@ def order():
         else: parts.append((item['section'], item['contents']))
     return parts
 
-def prepare_output(output):
-    "The output with links to notebooks, which renderers don't follow in outputs, turned into links to their pages"
-    text = ''.join(output.get('data', {}).get('text/markdown', []))
-    if not text: return output
-    return {**output, 'data': {**output['data'], 'text/markdown': re.sub(r'\]\((\w+)\.ipynb', r'](\1.html', text)}}
-
 def prepare_cell(cell):
     "The cell as the site shows it, or None if it is hidden"
     text = ''.join(cell['source'])
@@ -36,8 +30,8 @@ def prepare_cell(cell):
     if re.search(r'^#\|\s*(hide|default_exp)\b', text, re.M): return None
     text = re.sub(r'^#\|.*\n?', '', text, flags=re.M).strip('\n')
     if not text: return None
-    if cell['metadata'].get('jupyter', {}).get('source_hidden'): text = FOLD + text
-    return {**cell, 'source': text, 'metadata': {}, 'outputs': [prepare_output(o) for o in cell['outputs']]}
+    if cell['metadata'].get('jupyter', {}).get('source_hidden'): text = FOLD.format('Solution' if text.startswith('# one solution') else 'Code') + text
+    return {**cell, 'source': text, 'metadata': {}}
 
 def prepare_notebook(path):
     nb = json.loads(path.read_text(encoding='utf-8'))

@@ -18,9 +18,8 @@ exclude_patterns = ['.doctrees']
 
 nb_execution_mode = 'off'
 nb_merge_streams = True
+nb_render_markdown_format = 'myst'          # tables and links in outputs, too
 nb_ipywidgets_js = {}                       # no saved widgets, so nothing is fetched for them
-nb_code_prompt_show = 'Show the solution'   # what is folded in this course is solutions
-nb_code_prompt_hide = 'Hide the solution'
 myst_enable_extensions = ['dollarmath', 'amsmath']
 myst_heading_anchors = 4
 
@@ -72,8 +71,11 @@ def read(app, name, content):
     if (Path(app.srcdir)/f'{name}.ipynb').exists():
         nb = json.loads(content[0])
         for c in nb['cells']:
-            text = ''.join(c['source'])
-            if text.startswith(FOLD): c.update(source=text.removeprefix(FOLD), metadata={'tags': ['hide-input']})
+            for what in 'Solution', 'Code':
+                fold, text = FOLD.format(what), ''.join(c['source'])
+                if not text.startswith(fold): continue
+                prompts = {'code_prompt_show': f'Show: {what.lower()}', 'code_prompt_hide': f'Hide: {what.lower()}'}
+                c.update(source=text.removeprefix(fold), metadata={'tags': ['hide-input'], 'mystnb': prompts})
         if name == 'index': nb['cells'].append({'cell_type': 'markdown', 'id': 'toctree', 'metadata': {}, 'source': toctree()})
         content[0] = json.dumps(nb)
 
