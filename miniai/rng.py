@@ -32,25 +32,27 @@ def _scatter(seed):
 
 # %% ../nbs/02_random.ipynb #34e1a18a
 class WichmannHill:
-    "A random generator with a state of its own: three small generators added up (Wichmann and Hill 1982, Algorithm AS 183)"
+    "A generator with a state of its own: three small ones added up (Wichmann and Hill 1982, AS 183)"
     def __init__(self,
         seed:int, # any integer from 0 on; the same seed gives the same numbers
     ):
         "Raises a `TypeError` if `seed` is no integer, a `ValueError` if it is negative"
-        if isinstance(seed, bool) or not isinstance(seed, int): raise TypeError(f'seed is {seed!r}, expected an integer')
+        if isinstance(seed, bool) or not isinstance(seed, int):
+            raise TypeError(f'seed is {seed!r}, expected an integer')
         if seed < 0: raise ValueError(f'seed is {seed}, expected 0 or more')
         self.state = _split(_scatter(seed))
 
     @property
     def state(self)->tuple: # the three numbers x, y, z that decide all that follows
-        "May be set; raises a `ValueError` unless it gets three integers, each from 1 to its modulus less one"
+        "May be set; raises a `ValueError` unless given three integers, each from 1 to its modulus less one"
         return self._state
 
     @state.setter
     def state(self, xyz):
         xyz = tuple(xyz)
-        if len(xyz) != 3 or not all(isinstance(v, int) and 0 < v < m for v,m in zip(xyz, _MODULI)):
-            raise ValueError(f'state is {xyz}, expected three integers, each at least 1 and below {_MODULI}')
+        fits = [isinstance(v, int) and 0 < v < m for v,m in zip(xyz, _MODULI)]
+        if len(xyz) != 3 or not all(fits):
+            raise ValueError(f'state is {xyz}, expected three integers from 1 on, below {_MODULI}')
         self._state = xyz
 
     def _step(self):
@@ -69,7 +71,7 @@ def uniform(self:WichmannHill,
     lo:float=0., # lower end
     hi:float=1., # upper end, above `lo`
 )->float:        # a number between `lo` and `hi`
-    "The next uniform number between `lo` and `hi`; raises a `ValueError` if there is nothing between them"
+    "The next uniform number between `lo` and `hi`; raises a `ValueError` unless lo < hi"
     if not lo < hi: raise ValueError(f'uniform between {lo} and {hi}: expected lo < hi')
     return lo + (hi-lo)*self.random()
 
@@ -78,23 +80,23 @@ def chi2_sf(
     x:float, # value of chi-square, 0 or more
     df:int,  # degrees of freedom, 1 or more
 )->float:    # in [0,1]
-    "Chance that a chi-square with `df` degrees of freedom exceeds `x`; raises a `ValueError` outside of the ranges above"
-    if not x >= 0 or df < 1: raise ValueError(f'chi-square {x} with {df} degrees of freedom: expected x >= 0 and df >= 1')
+    "Chance that a chi-square exceeds `x`; raises a `ValueError` outside of the ranges above"
+    if not x >= 0 or df < 1: raise ValueError(f'x = {x}, df = {df}: expected x >= 0 and df >= 1')
     if x == 0: return 1.
     h = x/2
     q = math.erfc(math.sqrt(h)) if df%2 else 0.
-    q += sum(math.exp((k/2-1)*math.log(h) - h - math.lgamma(k/2)) for k in range(2 + df%2, df+1, 2))
+    for k in range(2 + df%2, df+1, 2): q += math.exp((k/2-1)*math.log(h) - h - math.lgamma(k/2))
     return min(q, 1.)
 
 # %% ../nbs/02_random.ipynb #0ae65187
 def chi_square(
     counts,   # how often each of the possible results came, all of them equally likely
 )->tuple:     # chi-square, p-value
-    "Pearson's test of equal chances; raises a `ValueError` for fewer than 2 results, or fewer than 5 expected of each"
+    "Pearson's test of equal chances; raises a `ValueError` below 2 results, or 5 expected of each"
     counts = list(counts)
     if len(counts) < 2: raise ValueError(f'{len(counts)} possible results: expected at least 2')
     expected = sum(counts)/len(counts)
-    if expected < 5: raise ValueError(f'{expected:.3g} expected of each result: at least 5 are needed')
+    if expected < 5: raise ValueError(f'{expected:.3g} expected of each: at least 5 are needed')
     stat = sum((c-expected)**2 for c in counts)/expected
     return stat, chi2_sf(stat, len(counts)-1)
 
@@ -102,11 +104,12 @@ def chi_square(
 def ks_test(
     us,   # numbers that should be uniform in [0,1]; at least 50
 )->tuple: # D, the largest gap between u and the share of numbers below u; p-value
-    "Kolmogorov-Smirnov test that numbers are uniform; raises a `ValueError` for too few, or any outside [0,1]"
+    "Kolmogorov-Smirnov test; raises a `ValueError` for too few numbers, or any outside [0,1]"
     us = sorted(us)
     n = len(us)
     if n < 50: raise ValueError(f'{n} numbers: expected at least 50')
-    if not (us[0] >= 0 and us[-1] <= 1): raise ValueError(f'numbers from {us[0]} to {us[-1]}: expected all of them in [0,1]')
+    if not (us[0] >= 0 and us[-1] <= 1):
+        raise ValueError(f'numbers from {us[0]} to {us[-1]}: expected all of them in [0,1]')
     D = max(max((i+1)/n - u, u - i/n) for i,u in enumerate(us))
     t = (math.sqrt(n) + .12 + .11/math.sqrt(n)) * D        # Stephens' correction
     p = 2*sum((-1)**(j-1) * math.exp(-2*(j*t)**2) for j in range(1, 101)) if t > .2 else 1.
@@ -118,9 +121,9 @@ def cells_test(
     d:int=1,     # how many in a row make one point: 1 tests the values, 2 pairs, 3 triples
     bins:int=10, # cells along each of the `d` sides
 )->tuple:        # chi-square, p-value
-    "Chi-square test of points in `bins**d` equal cells; raises a `ValueError` for too few numbers, or any outside [0,1)"
+    "Chi-square of `bins**d` equal cells; raises a `ValueError` for too few numbers, or any outside [0,1)"
     cells = [math.floor(u*bins) for u in us]
-    if cells and not (min(cells) >= 0 and max(cells) < bins): raise ValueError('expected all numbers in [0,1)')
+    if not all(0 <= c < bins for c in cells): raise ValueError('expected all numbers in [0,1)')
     counts = Counter(zip(*(cells[i::d] for i in range(d))))
     return chi_square(counts[c] for c in product(range(bins), repeat=d))
 
@@ -128,7 +131,7 @@ def cells_test(
 def runs_test(
     us,   # numbers that should be uniform in [0,1] and independent; at least 50
 )->tuple: # number of runs above or below one half, p-value (two-sided)
-    "Test of the number of runs, with the normal approximation; raises a `ValueError` for too few numbers"
+    "Test of the number of runs, by the normal curve; raises a `ValueError` for too few numbers"
     sides = [u >= .5 for u in us]
     if len(sides) < 50: raise ValueError(f'{len(sides)} numbers: expected at least 50')
     n, changes = len(sides)-1, sum(a != b for a,b in zip(sides, sides[1:]))
@@ -141,10 +144,12 @@ def randrange(self:WichmannHill,
     lo:int, # smallest
     hi:int, # one above the largest
 )->int:     # a whole number, lo <= k < hi
-    "The next whole number, all equally likely; raises a `TypeError` for non-integers, a `ValueError` for a range empty or too large"
-    if not (isinstance(lo, int) and isinstance(hi, int)): raise TypeError(f'randrange({lo!r}, {hi!r}): expected two integers')
+    "The next whole number; raises a `TypeError` for non-integers, a `ValueError` for a bad range"
+    if not (isinstance(lo, int) and isinstance(hi, int)):
+        raise TypeError(f'randrange({lo!r}, {hi!r}): expected two integers')
     n = hi-lo
-    if not 0 < n <= 2**32: raise ValueError(f'randrange({lo}, {hi}): expected between 1 and 2**32 numbers to pick from')
+    if not 0 < n <= 2**32:
+        raise ValueError(f'randrange({lo}, {hi}): expected between 1 and 2**32 numbers to pick from')
     m1, m2, m3 = _MODULI
     while True:
         x, y, z = self._step()
@@ -158,7 +163,7 @@ def normal(self:WichmannHill,
     mean:float=0., # centre
     std:float=1.,  # standard deviation, 0 or more
 )->float:          # a normal number
-    "The next normal number, from two uniform ones (Box and Muller 1958); raises a `ValueError` if `std` is negative"
+    "The next normal number (Box and Muller 1958); raises a `ValueError` if `std` is negative"
     if not std >= 0: raise ValueError(f'std is {std}, expected 0 or more')
     r = math.sqrt(-2*math.log(self.random()))
     return mean + std * r*math.cos(2*math.pi*self.random())
@@ -183,8 +188,9 @@ def _powers(a, m, n):
 def randoms(self:WichmannHill,
     n:int,     # how many, 1 or more
 )->np.ndarray: # uniform numbers (n,)
-    "The next `n` uniform numbers at once, the same as from `n` calls of `random`; raises a `ValueError` if `n` is below 1"
+    "What `n` calls of `random` would give, at once; raises a `ValueError` if `n` is below 1"
     if n < 1: raise ValueError(f'n is {n}, expected 1 or more')
-    x, y, z = (_powers(a, m, n)*s % m for a,s,m in zip(_MULTIPLIERS, self.state, _MODULI)) # (n,) each
+    parts = zip(_MULTIPLIERS, self.state, _MODULI)
+    x, y, z = (_powers(a, m, n)*s % m for a,s,m in parts)  # (n,) each
     self.state = int(x[-1]), int(y[-1]), int(z[-1])
     return (x/30269 + y/30307 + z/30323) % 1

@@ -18,26 +18,29 @@ def chunks(
     x,     # anything that can be iterated, even without end
     n:int, # things in a chunk, 1 or more
 ):         # iterator over lists of `n` things each; the last may be shorter
-    "Cut `x` into lists of `n`, taking no more from it than has been asked for. Raises `ValueError` if `n` is less than 1"
+    "Cut `x` into lists of `n`, taking only what is asked for. Raises `ValueError` if `n` is less than 1"
     if n < 1: raise ValueError(f'chunks of {n}: expected 1 or more')
     it = iter(x)
     return iter(lambda: list(islice(it, n)), [])
 
 # %% ../nbs/01_matmul.ipynb #aaf47125
 class Matrix:
-    "A table of numbers kept as a list of rows, each a list: indexing `m[i,j]`, iteration over rows, `@`. Nothing but Python"
+    "A table of numbers kept as a list of rows: indexing `m[i,j]`, iteration over rows, `@`. Nothing but Python"
     def __init__(self,
         rows, # iterable of rows of equal length, each an iterable of numbers
     ):
         self.rows = [list(r) for r in rows]
         widths = {len(r) for r in self.rows}
-        if not widths or 0 in widths: raise ValueError('a Matrix needs at least one row and at least one column')
-        if len(widths) > 1: raise ValueError(f'rows of a Matrix have the lengths {sorted(widths)}, expected all the same')
+        if not widths or 0 in widths:
+            raise ValueError('a Matrix needs at least one row and at least one column')
+        if len(widths) > 1:
+            raise ValueError(f'rows of a Matrix have the lengths {sorted(widths)}, expected all the same')
         self.shape = len(self.rows), widths.pop()
 
     def __getitem__(self, idxs):
-        "The number in row `i` and column `j` of `m[i,j]`"
-        if not isinstance(idxs, tuple) or len(idxs) != 2: raise TypeError(f'm[{idxs!r}]: expected a row and a column, m[i,j]')
+        "The number in row `i` and column `j` of `m[i,j]`; a `TypeError` for anything but whole numbers"
+        if not isinstance(idxs, tuple) or len(idxs) != 2 or not all(hasattr(k, '__index__') for k in idxs):
+            raise TypeError(f'm[{idxs!r}]: expected a row and a column, m[i,j], both whole numbers')
         i, j = idxs
         return self.rows[i][j]
 
@@ -46,33 +49,40 @@ class Matrix:
     def __matmul__(self, other):
         "The matrix product; raises a `ValueError` with both shapes if they do not fit"
         if not isinstance(other, Matrix): return NotImplemented
-        if self.shape[1] != other.shape[0]: raise ValueError(f'cannot multiply shapes {self.shape} and {other.shape}: {self.shape[1]} columns meet {other.shape[0]} rows')
+        if self.shape[1] != other.shape[0]:
+            raise ValueError(f'cannot multiply shapes {self.shape} and {other.shape}: '
+                             f'{self.shape[1]} columns meet {other.shape[0]} rows')
         cols = list(zip(*other))
         return Matrix([sum(a*b for a,b in zip(row, col)) for col in cols] for row in self)
 
     def __repr__(self):
-        rows = [' '.join(f'{v:7.4g}' for v in row[:8]) + (' …' if len(row) > 8 else '') for row in self.rows[:8]]
-        return '\n'.join([f'Matrix {self.shape[0]} x {self.shape[1]}', *rows] + (['…'] if len(self.rows) > 8 else []))
+        n, k = self.shape
+        lines = [' '.join(f'{v:7.4g}' for v in row[:8]) + ' …'*(k > 8) for row in self.rows[:8]]
+        return '\n'.join([f'Matrix {n} x {k}', *lines] + ['…']*(n > 8))
 
 # %% ../nbs/01_matmul.ipynb #c6e658ee
 def frobenius(
     a:torch.Tensor, # floating-point tensor of any shape
 )->torch.Tensor:    # its norm, rank 0
-    "Frobenius norm $\\sqrt{\\sum a_{ij}^2}$: the length of `a` as if it were one long vector. Raises `TypeError` for integers, whose squares overflow"
-    if not a.is_floating_point(): raise TypeError(f'frobenius of {a.dtype}: expected floating point, call .float() first')
+    "Frobenius norm $\\sqrt{\\sum a_{ij}^2}$. Raises `TypeError` for integers, whose squares overflow"
+    if not a.is_floating_point():
+        raise TypeError(f'frobenius of {a.dtype}: expected floating point, call .float() first')
     return (a*a).sum().sqrt()
 
-# %% ../nbs/01_matmul.ipynb #80b333b7
+# %% ../nbs/01_matmul.ipynb #fb8357cb
 def _check_fit(a, b):
-    "Raise a `ValueError` with both shapes if `a @ b` is not a product of two matrices"
+    "Raise an error that names the shapes or dtypes if `a @ b` is not a product of two matrices"
     if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[0]:
-        raise ValueError(f'cannot multiply shapes {tuple(a.shape)} and {tuple(b.shape)}: expected (n,k) and (k,m)')
+        raise ValueError(f'cannot multiply shapes {tuple(a.shape)} and {tuple(b.shape)}: '
+                         'expected (n,k) and (k,m)')
+    if a.dtype != b.dtype:
+        raise TypeError(f'cannot multiply {a.dtype} and {b.dtype}: expected the same')
 
 def matmul_loops(
     a:torch.Tensor, # (n,k)
     b:torch.Tensor, # (k,m)
 )->torch.Tensor:    # (n,m)
-    "Matrix product in three loops. Raises `ValueError` if the shapes do not fit"
+    "Matrix product in three loops. Raises `ValueError` (shapes) or `TypeError` (dtypes)"
     _check_fit(a, b)
     c = torch.zeros(a.shape[0], b.shape[1], dtype=a.dtype)
     for i in range(a.shape[0]):
@@ -85,7 +95,7 @@ def matmul_elementwise(
     a:torch.Tensor, # (n,k)
     b:torch.Tensor, # (k,m)
 )->torch.Tensor:    # (n,m)
-    "Matrix product with the loop over k done elementwise. Raises `ValueError` if the shapes do not fit"
+    "Matrix product in two loops, elementwise over k. Raises `ValueError` (shapes) or `TypeError` (dtypes)"
     _check_fit(a, b)
     c = torch.zeros(a.shape[0], b.shape[1], dtype=a.dtype)
     for i in range(a.shape[0]):
@@ -96,15 +106,17 @@ def matmul_elementwise(
 def broadcast_shape(
     *shapes, # shapes (tuples of sizes), any number of them
 )->tuple:    # the shape that they are stretched to
-    "The shape of an elementwise operation between tensors of these shapes. Raises a `ValueError` that names the axis if they do not fit"
+    "The shape of an elementwise operation on tensors of these shapes. Raises a `ValueError` if they do not fit"
     rank = max(map(len, shapes), default=0)
     padded = [(1,)*(rank-len(s)) + tuple(s) for s in shapes]            # rule 1
     result = []
     for axis,sizes in enumerate(zip(*padded)):
-        if min(sizes) < 0: raise ValueError(f'shapes {shapes}: the size {min(sizes)} at axis {axis} is negative')
+        if min(sizes) < 0: raise ValueError(f'shapes {shapes}: size {min(sizes)} at axis {axis} is negative')
         wide = {s for s in sizes if s != 1}
-        if len(wide) > 1: raise ValueError(f'shapes {shapes} do not fit: sizes {sizes} at axis {axis} of {rank}, expected equal or 1')  # rule 2
-        result.append(wide.pop() if wide else 1)                         # rule 3
+        if len(wide) > 1:                                               # rule 2
+            raise ValueError(f'shapes {shapes} do not fit: '
+                             f'sizes {sizes} at axis {axis} of {rank}, expected equal or 1')
+        result.append(wide.pop() if wide else 1)                        # rule 3
     return tuple(result)
 
 # %% ../nbs/01_matmul.ipynb #7bb6fdd3
@@ -112,10 +124,10 @@ def matmul_broadcast(
     a:torch.Tensor, # (n,k)
     b:torch.Tensor, # (k,m)
 )->torch.Tensor:    # (n,m)
-    "Matrix product with one loop, over the rows of `a`; the others are broadcast. Raises `ValueError` if the shapes do not fit"
+    "Matrix product in one loop, broadcast over j and k. Raises `ValueError` (shapes) or `TypeError` (dtypes)"
     _check_fit(a, b)
     c = torch.zeros(a.shape[0], b.shape[1], dtype=a.dtype)
-    for i in range(a.shape[0]): c[i] = (a[i][:,None]*b).sum(0)     # (k,1) * (k,m) -> (k,m) -> (m,)
+    for i in range(a.shape[0]): c[i] = (a[i][:,None]*b).sum(0)    # (k,1) * (k,m) -> (k,m) -> (m,)
     return c
 
 # %% ../nbs/01_matmul.ipynb #0f4b8d0f
@@ -123,19 +135,20 @@ def matmul_einsum(
     a:torch.Tensor, # (n,k)
     b:torch.Tensor, # (k,m)
 )->torch.Tensor:    # (n,m)
-    "Matrix product as an Einstein summation, without a loop in Python. Raises `ValueError` if the shapes do not fit"
+    "Matrix product as an Einstein summation. Raises `ValueError` (shapes) or `TypeError` (dtypes)"
     _check_fit(a, b)
     return torch.einsum('ik,kj->ij', a, b)
 
 # %% ../nbs/01_matmul.ipynb #120f4e77
 def launch_kernel(
-    kernel,      # function of (block_idx, thread_idx, block_dim, *args), the first three tuples of equal length
+    kernel,      # function of (block_idx, thread_idx, block_dim, *args), the first three being tuples
     grid:tuple,  # number of blocks along each axis
     block:tuple, # number of threads of a block along each axis
     *args,       # passed on to every thread
 ):
-    "Run `kernel` for each thread of each block, one after another: a graphics card in slow motion. Raises `ValueError` if `grid` and `block` differ in length"
-    if len(grid) != len(block): raise ValueError(f'grid {grid} has {len(grid)} axes and block {block} has {len(block)}, expected the same')
+    "Run `kernel` for each thread of each block in turn. Raises `ValueError` if `grid` and `block` differ in length"
+    if len(grid) != len(block):
+        raise ValueError(f'grid {grid} has {len(grid)} axes and block {block} has {len(block)}, expected the same')
     for block_idx in product(*map(range, grid)):
         for thread_idx in product(*map(range, block)): kernel(block_idx, thread_idx, block, *args)
 
@@ -145,10 +158,10 @@ def matmul_kernel(
     b, # (k,m) likewise
     c, # (n,m) likewise; the result is written here
 ):
-    "Matrix product as a CUDA kernel for a two-dimensional grid: each thread computes one number of `c`. To be compiled by Numba"
-    j, i = cuda.grid(2)                    # x runs along columns, so that neighbouring threads read neighbouring numbers of b
+    "Matrix product as a CUDA kernel, to be compiled by Numba: each thread computes one number of `c`"
+    j, i = cuda.grid(2)       # x along columns: neighbouring threads read neighbouring numbers of b
     if i < c.shape[0] and j < c.shape[1]:
-        res = 0.                           # a float64, as in Python: little is lost in long sums
+        res = 0.              # a float64, as in Python: little is lost in long sums
         for k in range(a.shape[1]): res += a[i,k]*b[k,j]
         c[i,j] = res
 
@@ -162,14 +175,16 @@ def _compiled(kernel, simulate):
     return (simulator if simulate else cuda).jit(kernel)
 
 def matmul_cuda(
-    a:torch.Tensor, # (n,k); on a CUDA device to run there, else in Numba's simulator (very slow: for small sizes)
+    a:torch.Tensor, # (n,k); on a CUDA device to run there, else in Numba's simulator (very slow)
     b:torch.Tensor, # (k,m), on the same device
     block:int=16,   # blocks of `block` x `block` threads, at most 32
 )->torch.Tensor:    # (n,m), on the device of `a`
-    "Matrix product by `matmul_kernel`. Raises `ValueError` if shapes or devices do not fit or the block is too large"
+    "Matrix product by `matmul_kernel`. Raises `ValueError` (shapes, devices, block) or `TypeError` (dtypes)"
     _check_fit(a, b)
-    if a.device != b.device: raise ValueError(f'matrices are on {a.device} and {b.device}, expected the same device')
-    if not 1 <= block <= 32: raise ValueError(f'block is {block}, expected 1 to 32: a card runs at most 1024 threads in a block')
+    if a.device != b.device:
+        raise ValueError(f'matrices are on {a.device} and {b.device}, expected the same device')
+    if not 1 <= block <= 32:
+        raise ValueError(f'block is {block}, expected 1 to 32: a card runs at most 1024 threads in a block')
     c = torch.zeros(a.shape[0], b.shape[1], dtype=a.dtype, device=a.device)
     grid = ceil(c.shape[1]/block), ceil(c.shape[0]/block)
     _compiled(matmul_kernel, not a.is_cuda)[grid, (block,block)](a.detach(), b.detach(), c)
