@@ -7,7 +7,7 @@ __all__ = ['FULL', 'SAVE', 'def_device', 'set_seed', 'to_device', 'to_cpu', 'hub
            'save_asset', 'load_asset', 'exercise']
 
 # %% ../nbs/00_core.ipynb #2091f527
-import hashlib, json, operator, os, random, tempfile
+import hashlib, io, json, operator, os, random, tempfile
 from collections.abc import Mapping
 from functools import wraps
 from pathlib import Path
@@ -92,7 +92,7 @@ def _write_whole(path, data):
     "Write bytes to `path` whole or not at all: first beside it, then in one step into its place"
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + '.part')
+    part = path.with_name(f'{path.name}.{os.getpid()}.part')
     part.write_bytes(data)
     part.replace(path)
 
@@ -137,10 +137,18 @@ def _read_asset(path):
     from safetensors.torch import load_file
     return load_file(path)
 
+def _asset_bytes(path, data):
+    if path.suffix == '.npz':
+        np.savez_compressed(buf := io.BytesIO(), **data)
+        return buf.getvalue()
+    from safetensors.torch import save
+    return save({k:v.detach().cpu().contiguous() for k,v in data.items()})
+
 def _shapes(d): return {k:list(v.shape) for k,v in d.items()}
 
 def _check_asset_name(name):
-    if Path(name).suffix not in ('.npz', '.safetensors'): raise ValueError(f'asset {name!r}: expected a name that ends in .npz or .safetensors')
+    if Path(name).name != name or Path(name).suffix not in ('.npz', '.safetensors'):
+        raise ValueError(f'asset {name!r}: expected a file name without folders that ends in .npz or .safetensors')
 
 def save_asset(
     name:str,     # file name: `.safetensors` for a dictionary of tensors, `.npz` for one of arrays
@@ -151,18 +159,15 @@ def save_asset(
 ):
     "Keep tensors or arrays in `miniai/assets` with a card beside them"
     _check_asset_name(name)
+    kind = np.ndarray if name.endswith('.npz') else torch.Tensor
+    for k,v in dict(data).items():
+        if not isinstance(v, kind) or getattr(v, 'dtype', None) == object: raise TypeError(f'{name}: {k!r} is {type(v).__name__}, expected a {kind.__name__} of numbers')
     if not (SAVE or folder): return print(f'{name}: not kept (only `make full` writes assets)')
     path = _assets(folder)/name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name('part-' + path.name)
-    if path.suffix == '.npz': np.savez_compressed(part, **data)
-    else:
-        from safetensors.torch import save_file
-        save_file({k:v.detach().cpu().contiguous() for k,v in data.items()}, part)
-    raw = part.read_bytes()
+    raw = _asset_bytes(path, data)
     card = dict(name=name, about=about, notebook=os.environ.get('MINIAI_NB', ''), **card,
                 shapes=_shapes(data), bytes=len(raw), sha256=hashlib.sha256(raw).hexdigest())
-    part.replace(path)
+    _write_whole(path, raw)
     _write_whole(f'{path}.json', (json.dumps(card, indent=1, ensure_ascii=False)+'\n').encode())
     print(f'{name}: {len(raw):,} bytes kept')
 
@@ -200,9 +205,10 @@ def exercise(
     "Decorator for the check of an exercise: says 'not attempted yet' of an untouched stub, 'correct' of what passes, and raises for the rest"
     @wraps(check)
     def _check(answer):
-        if _untouched(answer): return print(f'{answer.__name__}: not attempted yet')
+        name = getattr(answer, '__name__', 'your answer')
+        if _untouched(answer): return print(f'{name}: not attempted yet')
         check(answer)
-        print(f'{answer.__name__}: correct')
+        print(f'{name}: correct')
     def _refuses(*wrong):
         "Check that each of these wrong answers is refused by an assertion"
         if not wrong: raise ValueError('give at least one wrong answer')

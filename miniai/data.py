@@ -6,7 +6,7 @@
 __all__ = ['class_names', 'read_idx', 'fashion_mnist', 'digits', 'photographs']
 
 # %% ../nbs/00_data.ipynb #b04e1606
-import gzip, os, struct, zlib
+import gzip, math, os, struct, zlib
 from pathlib import Path
 from unittest.mock import patch
 
@@ -22,6 +22,7 @@ def _gunzip(path):
     "All bytes of a gzip file, or a `ValueError` that names it"
     path = Path(path)
     if not path.exists(): raise FileNotFoundError(f'{path} does not exist; expected a gzip-compressed IDX file')
+    if not path.is_file(): raise ValueError(f'{path} is not a file; expected a gzip-compressed IDX file')
     if not path.stat().st_size: raise ValueError(f'{path} is empty; expected a gzip-compressed IDX file')
     try:
         with gzip.open(path) as f: return f.read()
@@ -39,7 +40,7 @@ def read_idx(
     start = 4 + 4*ndim
     if len(raw) < start: raise ValueError(f'{path} ends within its header, after {len(raw)} bytes; expected {start}')
     shape = struct.unpack(f'>{ndim}I', raw[4:start])
-    want, got = int(np.prod(shape)), len(raw)-start
+    want, got = math.prod(shape), len(raw)-start
     if got != want: raise ValueError(f'{path} has {got:,} bytes of data, expected {want:,}: its header says {" x ".join(map(str, shape))}')
     return np.frombuffer(raw, np.uint8, offset=start).reshape(shape).copy()
 
@@ -54,6 +55,7 @@ def _read_pair(folder, part):
     return x, y
 
 def _read_folder(folder):
+    if Path(folder).is_file(): raise ValueError(f'{folder} is a file; expected the folder that holds the four files of Fashion-MNIST')
     if not Path(folder).is_dir(): raise FileNotFoundError(f'the folder {folder} does not exist; expected one that holds the four files of Fashion-MNIST, train-images-idx3-ubyte.gz and so on')
     return *_read_pair(folder, 'train'), *_read_pair(folder, 't10k')
 

@@ -6,9 +6,8 @@
 __all__ = ['load_fashion_mnist', 'inplace', 'collate_dict', 'show_image', 'subplots', 'get_grid', 'show_images', 'DataLoaders',
            'BatchLoader', 'from_arrays']
 
-# %% ../nbs/06_datasets.ipynb #b8390d0b
+# %% ../nbs/06_datasets.ipynb #800ded30
 import math
-from operator import itemgetter
 
 import fastcore.all as fc, matplotlib.pyplot as plt, numpy as np, torch
 from torch.utils.data import default_collate
@@ -43,16 +42,18 @@ def collate_dict(
     ds, # a Hugging Face `Dataset`; the batch has its columns, in the order of its features
 ):      # function from a list of rows (dictionaries) to a tuple of stacked tensors
     "Collation function that turns rows of `ds` into a tuple, one entry a column"
-    get = itemgetter(*ds.features)
-    def _f(rows): return get(default_collate(rows))
+    cols = list(ds.features)
+    def _f(rows):
+        batch = default_collate(rows)
+        return tuple(batch[c] for c in cols)
     return _f
 
 # %% ../nbs/06_datasets.ipynb #edc7f906
 def _for_plot(im):
     "Array (h,w) or (h,w,c) for matplotlib from a PIL image, array or tensor"
-    if isinstance(im, torch.Tensor): im = to_cpu(im).numpy()
-    im = np.asarray(im)
-    if im.ndim == 3 and im.shape[0] in (1,3,4) and im.shape[2] not in (1,3,4): im = im.transpose(1,2,0)   # (c,h,w) -> (h,w,c)
+    tensor = isinstance(im, torch.Tensor)
+    im = np.asarray(to_cpu(im) if tensor else im)
+    if im.ndim == 3 and im.shape[0] in (1,3,4) and (tensor or im.shape[2] not in (1,3,4)): im = im.transpose(1,2,0)   # (c,h,w) -> (h,w,c)
     if im.ndim == 3 and im.shape[2] == 1: im = im[...,0]
     if im.ndim not in (2,3): raise ValueError(f'an image of shape {im.shape} has {im.ndim} dimensions; expected (h,w), (c,h,w) or (h,w,c). For several images use show_images')
     return im
@@ -68,6 +69,7 @@ def show_image(
 ):                 # the axes
     "Show an image on `ax`. One channel is shown in grey, floats between 0 and 1 from black to white only if they fill that range; pass `vmin` and `vmax` to fix it"
     im = _for_plot(im)
+    if im.dtype == bool: kwargs = {'vmin': 0, 'vmax': 1, **kwargs}            # a mask that is true everywhere is white
     if ax is None: _, ax = plt.subplots(figsize=figsize)
     ax.imshow(im, **{'cmap': 'gray', **kwargs})
     if title is not None: ax.set_title(title)
@@ -136,14 +138,15 @@ class DataLoaders:
 
     @classmethod
     def from_dd(cls,
-        dd,            # `DatasetDict`; its first split is for training, its second for validation
+        dd,            # `DatasetDict` with a split 'train', and one for validation: 'validation', 'valid' or, if need be, 'test'
         batch_size:int, # images in a batch (twice as many in validation)
         as_tuple=True, # batches as tuples in the order of the features? (otherwise as dictionaries)
         **kwargs,      # for PyTorch's `DataLoader`, for example `num_workers`
     ):                 # `DataLoaders`
-        "Loaders that take rows from a `DatasetDict` one at a time and collate them"
-        if len(dd) < 2: raise ValueError(f'the data set has the split(s) {list(dd)}, expected two: one for training, one for validation')
-        train, valid = list(dd.values())[:2]
+        "Loaders that fetch and collate the rows of a `DatasetDict`. Raises `ValueError` if it lacks a split to train with or one to validate with"
+        valid = next((k for k in ('validation', 'valid', 'test') if k in dd), None)
+        if 'train' not in dd or not valid: raise ValueError(f"the data set has the split(s) {list(dd)}, expected 'train' and one of 'validation', 'valid', 'test'")
+        train, valid = dd['train'], dd[valid]
         collate = collate_dict(train) if as_tuple else default_collate
         return cls(*get_dls(train, valid, bs=batch_size, collate_fn=collate, **kwargs))
 
@@ -163,7 +166,9 @@ class BatchLoader:
         if x.dtype != torch.uint8: raise ValueError(f'images of {x.dtype}, expected unsigned bytes (uint8) from 0 to 255')
         if x.ndim not in (3,4): raise ValueError(f'images of shape {tuple(x.shape)}, expected (n,h,w) or (n,c,h,w)')
         if len(x) != len(y): raise ValueError(f'{len(x)} images and {len(y)} labels')
+        if y.ndim != 1 or y.is_floating_point(): raise ValueError(f'labels of shape {tuple(y.shape)} and {y.dtype}, expected whole numbers (n,)')
         if bs < 1: raise ValueError(f'a batch size of {bs}, expected at least 1')
+        if not std > 0: raise ValueError(f'a deviation of {std}, expected more than 0; are all pixels the same?')
         if x.ndim == 3: x = x[:,None]                               # (n,1,h,w)
         self.x, self.y = x.to(device), y.long().to(device)
         self.bs, self.shuffle = bs, shuffle

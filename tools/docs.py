@@ -27,8 +27,9 @@ def prepare_cell(cell):
     "The cell as the site shows it, or None if it is hidden"
     text = ''.join(cell['source'])
     if cell['cell_type'] != 'code': return cell
-    if re.search(r'^#\|\s*(hide|default_exp)\b', text, re.M): return None
-    text = re.sub(r'^#\|.*\n?', '', text, flags=re.M).strip('\n')
+    top = re.match(r'(\s*#.*\n?)*', text).group()               # a directive counts only above the first line of code
+    if re.search(r'^#\|\s*(hide|default_exp)\b', top, re.M): return None
+    text = (re.sub(r'^#\|.*\n?', '', top, flags=re.M) + text[len(top):]).strip('\n')
     if not text: return None
     if cell['metadata'].get('jupyter', {}).get('source_hidden'): text = FOLD.format('Solution' if text.startswith('# one solution') else 'Code') + text
     return {**cell, 'source': text, 'metadata': {}}

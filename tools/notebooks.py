@@ -18,7 +18,10 @@ from tqdm import tqdm
 
 
 def source(cell): return ''.join(cell['source'])
-def flags(cell): return set(re.findall(r'^#\|\s*(\w+)', source(cell), re.M))
+def flags(cell):
+    "Directives of a cell: `#| name` in the comments above its first line of code"
+    top = re.match(r'(\s*#.*\n?)*', source(cell)).group()
+    return set(re.findall(r'^#\|\s*(\w+)', top, re.M))
 
 def pick(names):
     "Paths of the named notebooks ('01', '01_matmul' or a path), or of all"
@@ -116,16 +119,18 @@ def course(names):
     sys.exit(table(rows) > 0)
 
 @contextmanager
-def fresh_record(stem):
-    "The notebook's file of figures, begun anew; the old one comes back unless `finish_record` completed the new one"
-    path = nbs/'results'/f'{stem}.json'
-    before = path.read_bytes() if path.exists() else None
-    path.unlink(missing_ok=True)                     # figures of an earlier run don't linger
-    try: yield path
-    finally:
-        if not path.exists() or 'hash' not in json.loads(path.read_text(encoding='utf-8')):
-            path.unlink(missing_ok=True)
-            if before is not None: path.write_bytes(before)
+def all_or_nothing(stem):
+    "What a full run writes besides the notebook (its file of figures, begun anew; pictures; weights) stays only if the body doesn't raise"
+    record = nbs/'results'/f'{stem}.json'
+    folders = [nbs/'images', root/'miniai'/'assets']
+    def kept(): return [p for p in [record, *(p for d in folders for p in d.rglob('*'))] if p.is_file()]
+    before = {p: p.read_bytes() for p in kept()}
+    record.unlink(missing_ok=True)                   # figures of an earlier run don't linger
+    try: yield record
+    except BaseException:
+        for p in kept(): p.unlink()
+        for p,data in before.items(): p.write_bytes(data)
+        raise
 
 def finish_record(path, nb, secs):
     "Add to the figures what belongs to the whole run, the notebook's hash among it"
@@ -142,15 +147,16 @@ def full(names):
     bar = tqdm(pick(names), unit='notebook')
     for path in bar:
         bar.set_postfix_str(path.stem)
-        with fresh_record(path.stem) as kept:
-            nb, secs, error = execute(path, keep, MINIAI_FULL='1', MINIAI_SAVE='1', MINIAI_NB=path.stem)
-            rows.append((path.stem, secs, error is None))
-            if error:
-                tqdm.write(f'{path.stem}\n{error}')
-                continue
-            write_clean(nb, path)
-            finish_record(kept, path, secs)
+        try:
+            with all_or_nothing(path.stem) as record:
+                nb, secs, error = execute(path, keep, MINIAI_FULL='1', MINIAI_SAVE='1', MINIAI_NB=path.stem)
+                rows.append((path.stem, secs, error is None))
+                if error: raise RuntimeError(error)
+                write_clean(nb, path)
+                finish_record(record, path, secs)
+        except RuntimeError as e: tqdm.write(f'{path.stem}\n{e}')
     sys.exit(table(rows) > 0)
+
 def stale():
     "Name the notebooks whose code is not the code of their last full run"
     from miniai.core import code_hash
