@@ -21,7 +21,7 @@ run: $(STAMP)  ## The tour: see clothes classified by a model trained a moment a
 	@$(TOOL)/notebooks.py run
 
 lab: $(STAMP)  ## Open the notebooks in JupyterLab, on this machine only
-	@$(BIN)/jupyter lab --ServerApp.ip=127.0.0.1 --ServerApp.root_dir="$(CURDIR)" --LabApp.default_url=/lab/tree/nbs/index.ipynb
+	@$(BIN)/jupyter lab --ServerApp.ip=127.0.0.1 --ServerApp.root_dir="$(CURDIR)" --LabApp.default_url=/lab/tree/nbs/index.ipynb $(if $(filter 0,$(shell id -u)),--allow-root)
 
 course: $(STAMP)  ## Run all notebooks at quick scale, each in a fresh kernel; executed copies in _course/
 	@$(TOOL)/notebooks.py course $(NB)
