@@ -34,14 +34,14 @@ def _check_targs(preds, targ):
 
 # %% ../nbs/05_minibatch_training.ipynb #bfefe58b
 def nll(
-    preds:torch.Tensor, # log-probabilities (n,classes)
+    log_p:torch.Tensor, # log-probabilities (n,classes)
     targ:torch.Tensor,  # right classes (n,), whole numbers
 )->torch.Tensor:        # scalar
     "Negative log likelihood: $-\\frac1n\\sum_k \\log p_{k,t_k}$. Raises `ValueError` for an empty batch, a shape or a class that does not fit, `TypeError` for targets that are not whole numbers"
-    _check_targs(preds, targ)
+    _check_targs(log_p, targ)
     if targ.is_floating_point() or targ.dtype == torch.bool: raise TypeError(f'targets are {targ.dtype}, expected whole numbers (torch.int64)')
-    if targ.min() < 0 or targ.max() >= preds.shape[1]: raise ValueError(f'targets run from {targ.min()} to {targ.max()}, expected classes 0 to {preds.shape[1]-1}')
-    return -preds[torch.arange(len(targ), device=preds.device), targ.long()].mean()
+    if targ.min() < 0 or targ.max() >= log_p.shape[1]: raise ValueError(f'targets run from {targ.min()} to {targ.max()}, expected classes 0 to {log_p.shape[1]-1}')
+    return -log_p[torch.arange(len(targ), device=log_p.device), targ.long()].mean()
 
 # %% ../nbs/05_minibatch_training.ipynb #c87d0433
 def cross_entropy(
@@ -77,7 +77,8 @@ class Optimizer:
         params,     # tensors that require gradients: a list or anything that can be looped over once
         lr:float=.5 # learning rate, positive
     ):
-        "Raises `ValueError` if there is nothing to train or if `lr` is not a positive number"
+        "Raises `ValueError` if there is nothing to train or if `lr` is not a positive number, `TypeError` for one bare tensor"
+        if isinstance(params, torch.Tensor): raise TypeError('params is one tensor, expected a list of them')
         self.params, self.lr = list(params), lr
         if not self.params: raise ValueError('there are no parameters to train; were they read from a generator before, or are the layers in a plain list?')
         if any(not p.requires_grad for p in self.params): raise ValueError('a parameter does not require gradients; expected requires_grad=True for all')
@@ -143,8 +144,9 @@ class BatchSampler:
 def collate(
     batch:list, # items, each a tuple of tensors or numbers, for example `(x, y)`
 )->tuple:       # one tensor for each place in the tuple, with the items along a new first dimension
-    "Items of a dataset as one batch. Raises `ValueError` if there are none, PyTorch's error that says both shapes if they do not fit together"
+    "Items of a dataset as one batch. Raises `ValueError` if there are none, `TypeError` for items that are not tuples, PyTorch's error that says both shapes if they do not fit together"
     if not batch: raise ValueError('the batch is empty; expected at least one item')
+    if not isinstance(batch[0], (tuple, list)): raise TypeError(f'an item is a {type(batch[0]).__name__}, expected a tuple such as (x, y)')
     return tuple(torch.stack([torch.as_tensor(o) for o in part]) for part in zip(*batch, strict=True))
 
 # %% ../nbs/05_minibatch_training.ipynb #ac6e6a20
@@ -162,14 +164,15 @@ def _fetch(idxs, seed):
 
 # %% ../nbs/05_minibatch_training.ipynb #55d769f8
 class DataLoader:
-    "Batches of a dataset, by lists of indexes; with `num_workers` fetched by other processes, in the same order"
+    "Batches of a dataset, by lists of indexes; with `num_workers` fetched by other processes, in the same order. Stopping early waits for the few batches already asked for"
     def __init__(self,
         ds,                # dataset: anything with `[i]`
         batches,           # lists of indexes, looped over once an epoch: a `BatchSampler`, or a list of lists
         num_workers:int=0, # processes that fetch; 0: this one does
         collate_fn=collate # makes a batch of a list of items
     ):
-        "Raises `TypeError` for an iterator in place of `batches`, which would be used up after an epoch, `ValueError` for negative `num_workers`"
+        "Raises `TypeError` for a number or an iterator in place of `batches` (it would be used up after an epoch), `ValueError` for negative `num_workers`"
+        if isinstance(batches, int): raise TypeError(f'batches is {batches}, expected lists of indexes, such as BatchSampler(Sampler(ds), {batches})')
         if iter(batches) is batches: raise TypeError(f'batches is a {type(batches).__name__}, which is used up after one epoch; expected something that starts anew, such as a BatchSampler or a list')
         if num_workers < 0: raise ValueError(f'num_workers is {num_workers}, expected 0 or more')
         self.ds, self.batches, self.num_workers, self.collate_fn = ds, batches, num_workers, collate_fn
@@ -197,7 +200,7 @@ def validate(
     loss_func, # (scores, targets) -> mean loss of the batch
     dl,        # batches (xb, yb)
 )->tuple:      # (mean loss, accuracy) over all images, as numbers
-    "Loss and accuracy over a loader, in evaluation mode and without a graph; batches count by their size. Raises `ValueError` if there is no batch"
+    "Loss and accuracy over a loader, without a graph and in evaluation mode, in which it leaves the model; batches count by their size. Raises `ValueError` if there is no batch"
     model.eval()
     loss = acc = n = 0
     with torch.no_grad():
@@ -241,9 +244,9 @@ def get_dls(
     train_ds, # dataset to train on
     valid_ds, # dataset to validate on
     bs:int,   # images in a training batch, at least 1
-    **kwargs, # anything else for both of PyTorch's loaders: `num_workers`, `collate_fn`, …
+    **kwargs, # anything else for both of PyTorch's loaders: `num_workers`, `collate_fn`, … (`drop_last` for training only)
 )->tuple:     # (training loader, shuffled; validation loader, in order and with batches of 2*bs)
     "PyTorch's data loaders for training and validation. Raises `ValueError` if `bs` is below 1"
     if bs < 1: raise ValueError(f'bs is {bs}, expected at least 1')
     return (torch_data.DataLoader(train_ds, batch_size=bs,   shuffle=True, **kwargs),
-            torch_data.DataLoader(valid_ds, batch_size=bs*2, **kwargs))
+            torch_data.DataLoader(valid_ds, batch_size=bs*2, **{**kwargs, 'drop_last': False}))
