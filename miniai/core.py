@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['FULL', 'SAVE', 'def_device', 'set_seed', 'to_device', 'to_cpu', 'hub_reachable', 'expect', 'code_hash', 'record',
-           'save_asset', 'load_asset', 'exercise']
+           'save_asset', 'load_asset', 'animate', 'exercise']
 
 # %% ../nbs/00_core.ipynb #2091f527
 import hashlib, io, json, operator, os, random, tempfile
@@ -188,6 +188,24 @@ def load_asset(
     data = _read_asset(path)
     if _shapes(data) != card['shapes']: raise ValueError(f'{path} holds {_shapes(data)}, its card says {card["shapes"]}')
     return data
+
+# %% ../nbs/00_core.ipynb #7d42588d
+def animate(
+    frames:list, # arrays of unsigned bytes (h,w,3), all of one shape
+    ms:int=150,  # how long each is shown, in milliseconds
+):               # an IPython `Image`, which a notebook shows if it is the last line of a cell
+    "A moving picture that starts over at the end: an animated PNG in 256 colours. Raises `ValueError` for no frames or frames that don't fit"
+    import PIL.Image
+    from IPython.display import Image
+    if not len(frames): raise ValueError('there are no frames; expected at least one')
+    for i,f in enumerate(frames):
+        if f.dtype != np.uint8 or f.ndim != 3 or f.shape[2] != 3: raise ValueError(f'frame {i} is {f.dtype} of shape {f.shape}, expected uint8 (h,w,3)')
+        if f.shape != frames[0].shape: raise ValueError(f'frame {i} has shape {f.shape}, the first {frames[0].shape}; expected one shape')
+    palette = PIL.Image.fromarray(np.concatenate(frames)).quantize(256)
+    first, *rest = [PIL.Image.fromarray(f).quantize(palette=palette, dither=PIL.Image.Dither.NONE) for f in frames]
+    buf = io.BytesIO()
+    first.save(buf, 'PNG', save_all=True, append_images=rest, duration=ms, loop=0)
+    return Image(data=buf.getvalue(), format='png')
 
 # %% ../nbs/00_core.ipynb #3b15b1f3
 def _untouched(f):
