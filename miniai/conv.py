@@ -57,6 +57,10 @@ def conv2d(
     nf, c, kh, kw = w.shape
     if x.shape[1] != c: raise ValueError(f'the images have {x.shape[1]} channels, the kernels are for {c}')
     if x.dtype != w.dtype: raise TypeError(f'images of {x.dtype} and kernels of {w.dtype}, expected the same')
+    if bias is not None and not isinstance(bias, torch.Tensor):
+        raise TypeError(f'bias is {bias!r}, expected a tensor or None')
+    if bias is not None and bias.dtype != x.dtype:
+        raise TypeError(f'images of {x.dtype} and a bias of {bias.dtype}, expected the same')
     if bias is not None and bias.shape != (nf,):
         raise ValueError(f'a bias of shape {tuple(bias.shape)}, expected ({nf},): one number a kernel')
     out = w.reshape(nf, -1) @ im2col(x, (kh,kw), stride, padding)  # (nf,k) @ (n,k,L) -> (n,nf,L)
@@ -68,7 +72,7 @@ def conv2d(
 def conv(
     ni:int,        # channels that come in
     nf:int,        # channels that go out: the number of kernels ("filters")
-    ks:int=3,      # height and width of the kernels; odd, so that there is a middle
+    ks:int=3,      # height and width of the kernels; odd, so that there is a middle (an even one adds a pixel at stride 1)
     stride:int=2,  # step of the window; 2 halves height and width
     act:bool=True, # followed by a ReLU?
 )->nn.Module:      # `nn.Sequential` of convolution and ReLU, or the bare `nn.Conv2d`
@@ -96,8 +100,10 @@ def receptive_field(
     layers, # `nn.Sequential` (nested or not) of square convolutions, pooling and activations, or one of these; or a list of pairs (kernel size, stride)
 )->int:     # height and width in pixels
     "How much of the image one output sees at most: $r \\leftarrow r+(k-1)j$, $j \\leftarrow js$ (Araujo, Norris and Sim 2019). Raises `TypeError` for other layers, `ValueError` for windows that are not square or no sizes"
-    r = jump = 1
-    for ks,stride in _windows(layers) if isinstance(layers, nn.Module) else layers:
+    r, jump, pairs = 1, 1, _windows(layers) if isinstance(layers, nn.Module) else layers
+    if not all(isinstance(p, tuple) and len(p) == 2 and all(isinstance(o, int) for o in p) for p in pairs):
+        raise TypeError(f'got {pairs!r}, expected a module or a list of pairs (kernel size, stride) of whole numbers')
+    for ks,stride in pairs:
         if ks < 1 or stride < 1: raise ValueError(f'a kernel of {ks} with stride {stride}, expected both at least 1')
         r    += (ks-1)*jump
         jump *= stride
