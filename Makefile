@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 TOOL  := $(BIN)/python tools
 
 .DEFAULT_GOAL := help
-.PHONY: help run lab course full stale test docs clean
+.PHONY: help run lab course full stale test bench docs clean
 
 help:  ## Show this list
 	@echo "miniai: from deep learning foundations to Stable Diffusion"
@@ -34,6 +34,9 @@ stale: $(STAMP)  ## List the notebooks whose code changed after their full run
 
 test: $(STAMP)  ## Every check, as CI runs them: notebooks, export, wheel, site, exercises
 	@$(TOOL)/test.py
+
+bench: $(STAMP)  ## Speed, as ratios measured in turns on this machine
+	@$(TOOL)/bench.py
 
 docs: $(STAMP)  ## Build the site in _docs/, without a network; _docs_src/ is the copy that Quarto renders
 	@$(TOOL)/docs.py
