@@ -63,13 +63,14 @@ class HooksCallback(Callback):
         on_valid=False,     # listen in validation?
         mods=None           # or the modules themselves
     ):
-        self.hookfunc, self.mod_filter, self.on_train, self.on_valid, self.mods = hookfunc, mod_filter, on_train, on_valid, mods
-        self.hooks = []
+        self.hookfunc, self.mod_filter, self.on_train, self.on_valid = hookfunc, mod_filter, on_train, on_valid
+        self.mods, self.hooks = mods if mods is None else list(mods), []
 
     def before_fit(self, learn):
         "Raises `ValueError` if there is no module to listen to"
-        mods = list(self.mods) if self.mods is not None else [m for m in learn.model.modules() if self.mod_filter(m)]
-        if not mods: raise ValueError(f'mod_filter chose none of the modules, which are: {", ".join(sorted({type(m).__name__ for m in learn.model.modules()}))}')
+        self.cleanup_fit(learn)                 # if it is among the callbacks twice
+        mods = self.mods if self.mods is not None else [m for m in learn.model.modules() if self.mod_filter(m)]
+        if not mods: raise ValueError(f'mod_filter or mods chose none of the modules, which are: {", ".join(sorted({type(m).__name__ for m in learn.model.modules()}))}')
         self.hooks = Hooks(mods, partial(self._hookfunc, learn))
 
     def _hookfunc(self, learn, *args):
@@ -152,6 +153,7 @@ class ActivationStats(HooksCallback):
         figsize=(5.8, 2.5) # of the whole picture, in inches
     ):
         "Means and deviations, a curve a layer"
+        if not len(self): raise ValueError('there are no statistics yet; run a fit first')
         fig, axs = plt.subplots(1, 2, figsize=figsize, layout='constrained')
         for k,(ax,title) in enumerate(zip(axs, ('mean', 'deviation'))):
             for i,h in enumerate(self): ax.plot(h.stats[k], lw=.9, label=f'layer {i}')

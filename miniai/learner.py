@@ -10,6 +10,7 @@ __all__ = ['Callback', 'run_cbs', 'CancelFitException', 'CancelEpochException', 
 # %% ../nbs/10_learner.ipynb #cf84e3fd
 import hashlib, json, math, random, sys, warnings
 from collections.abc import Mapping
+from contextlib import ExitStack
 from functools import partial, wraps
 from operator import attrgetter
 from pathlib import Path
@@ -33,10 +34,13 @@ def run_cbs(
     method_nm, # name of the event
     learn=None # handed to each
 ):
-    "Call the method `method_nm` of every callback that has one, those with a lower `order` first"
-    for cb in sorted(cbs, key=attrgetter('order')):
-        method = getattr(cb, method_nm, None)
-        if method is not None: method(learn)
+    "Call the method `method_nm` of every callback that has one, those with a lower `order` first. A `cleanup_…` reaches all of them, even if one raises"
+    methods = [getattr(cb, method_nm) for cb in sorted(cbs, key=attrgetter('order')) if hasattr(cb, method_nm)]
+    if method_nm.startswith('cleanup_'):
+        with ExitStack() as stack:                                   # leaves in reverse order, whatever happens
+            for m in reversed(methods): stack.callback(m, learn)
+    else:
+        for m in methods: m(learn)
 
 # %% ../nbs/10_learner.ipynb #bbeb58a4
 class CancelFitException(Exception):
@@ -44,7 +48,7 @@ class CancelFitException(Exception):
 class CancelEpochException(Exception):
     "Raised in a callback: go on with the next epoch"
 class CancelBatchException(Exception):
-    "Raised in a callback: go on with the next batch"
+    "Raised in a callback: go on with the next batch. What was computed stays: cancelled in `after_backward`, the gradients are there for the next batch to add to"
 
 # %% ../nbs/10_learner.ipynb #1f46cd00
 class Mean:
@@ -68,19 +72,33 @@ class Accuracy(Mean):
         targs:torch.Tensor  # right classes (n,)
     ): super().update(accuracy(preds, targs), len(targs))
 
-# %% ../nbs/10_learner.ipynb #d65ad682
-def _n_items(x):
-    "Length of the first tensor in `x`"
-    while not isinstance(x, torch.Tensor): x = next(iter(x.values())) if isinstance(x, Mapping) else x[0]
-    return len(x)
+# %% ../nbs/10_learner.ipynb #a8381870
+def _tensors(x):
+    "All tensors in nested mappings, lists and tuples"
+    if isinstance(x, torch.Tensor): return [x]
+    if isinstance(x, Mapping): x = list(x.values())
+    return [t for o in x for t in _tensors(o)] if isinstance(x, (list, tuple)) else []
 
+def _bad(x): return not all(t.isfinite().all() for t in _tensors(x) if t.is_floating_point())
+
+# %% ../nbs/10_learner.ipynb #4ae5b7f1
+def _parts(batch, n):
+    "The batch, if it is a tuple or list of at least `n` parts"
+    if isinstance(batch, (tuple, list)) and len(batch) >= n: return batch
+    what = f'a tensor of shape {tuple(batch.shape)}' if isinstance(batch, torch.Tensor) else f'a {type(batch).__name__}' + (f' of {len(batch)}' if isinstance(batch, (tuple, list)) else '')
+    raise TypeError(f'a batch is {what}, expected a tuple of {n} or more, such as (xb, yb)')
+
+# %% ../nbs/10_learner.ipynb #d65ad682
 class MetricsCB(Callback):
     "Mean loss and any metrics, for training and for validation, after each epoch; kept as numbers in `history`"
     def __init__(self,
         *ms,      # metrics, named after their class
         **metrics # metrics by name; each has `reset`, `update(preds, targs)` and `compute`, as torcheval's have
     ):
-        "Raises `TypeError` for a class in place of a metric, or for what is no metric"
+        "Raises `TypeError` for a class in place of a metric, or for what is no metric, `ValueError` for a name that is taken"
+        names = [type(m).__name__ for m in ms] + list(metrics)
+        taken = [k for k in names if names.count(k) > 1 or k in ('loss', 'epoch', 'train')]
+        if taken: raise ValueError(f'the name {taken[0]!r} is taken; give the metric another: MetricsCB(another_name=...)')
         self.metrics = {**{type(m).__name__: m for m in ms}, **metrics}
         for k,m in self.metrics.items():
             if isinstance(m, type): raise TypeError(f'metric {k!r} is the class {m.__name__}, expected a metric: {m.__name__}()')
@@ -93,9 +111,9 @@ class MetricsCB(Callback):
         for m in self.all_metrics.values(): m.reset()
 
     def after_batch(self, learn):
-        if self.metrics: preds, targs = to_cpu((learn.preds, learn.batch[1]))
+        if self.metrics: preds, targs = to_cpu((learn.preds, _parts(learn.batch, 2)[1]))
         for m in self.metrics.values(): m.update(preds, targs)
-        self.loss.update(learn.loss.detach(), weight=_n_items(learn.batch))
+        self.loss.update(learn.loss.detach(), weight=len(_tensors(learn.batch)[0]))
 
     def after_epoch(self, learn):
         row = {k: float(m.compute()) for k,m in self.all_metrics.items()}
@@ -104,7 +122,10 @@ class MetricsCB(Callback):
 
     def _log(self, d): print('  '.join(f'{k} {v}' for k,v in d.items()))
 
-    def state_dict(self): return {'history': self.history, 'metrics': {k: m.state_dict() for k,m in self.all_metrics.items()}}
+    def state_dict(self):
+        for k,m in self.all_metrics.items():
+            if not hasattr(m, 'state_dict'): raise TypeError(f'metric {k!r} has no state_dict, which a checkpoint needs')
+        return {'history': self.history, 'metrics': {k: m.state_dict() for k,m in self.all_metrics.items()}}
     def load_state_dict(self, state):
         self.history = state['history']
         for k,m in self.all_metrics.items(): m.load_state_dict(state['metrics'][k])
@@ -139,13 +160,6 @@ class with_cbs:
             except _cancel[self.nm]: pass
             finally: o.callback(f'cleanup_{self.nm}')
         return _f
-
-# %% ../nbs/10_learner.ipynb #5915d5bb
-def _tensors(x):
-    "All tensors of floating-point numbers in nested mappings, lists and tuples"
-    if isinstance(x, torch.Tensor): return [x] if x.is_floating_point() else []
-    if isinstance(x, Mapping): x = x.values()
-    return [t for o in x for t in _tensors(o)] if isinstance(x, (list, tuple, type({}.values()))) else []
 
 # %% ../nbs/10_learner.ipynb #ad82e9e1
 _asked = 'predict', 'get_loss', 'backward', 'step', 'zero_grad'   # what a callback (or a subclass) does for the learner
@@ -184,14 +198,22 @@ class Learner:
         "Train and validate with a new optimizer. Raises `FloatingPointError` when the loss is not finite, `ValueError` for no epochs or a loader without batches; Ctrl-C ends it with the metrics so far"
         if n_epochs < 1: raise ValueError(f'n_epochs is {n_epochs}, expected at least 1')
         if not hasattr(self.dls, 'train'): raise TypeError(f'dls is {self.dls!r:.60}, expected DataLoaders; of two loaders, DataLoaders(train, valid)')
-        extra = fc.L(cbs)
+        extra = fc.L(cbs).filter(lambda cb: not any(cb is o for o in self.cbs))
         self.cbs = self.cbs + extra
         self.n_epochs, self.epochs, self.interrupted = n_epochs, range(n_epochs), False
+        self.__dict__.pop('metrics', None)                # those of an earlier fit
         try:
+            self._check_cbs()
             self.opt = self.opt_func(self.model.parameters(), self.lr if lr is None else lr)
-            self.opt.zero_grad()      # gradients that an earlier fit left behind when it was cut short
+            self.opt.zero_grad()                          # gradients that an earlier fit left behind when it was cut short
             self._fit(train, valid)
+        except (CancelEpochException, CancelBatchException) as e: raise RuntimeError(f'{type(e).__name__} was raised where there was none to cancel') from e
         finally: self.cbs = self.cbs.filter(lambda cb: not any(cb is o for o in extra))
+
+    def _check_cbs(self):
+        for cb in self.cbs:
+            for name in _asked:
+                if hasattr(type(self), name) and hasattr(cb, name): raise TypeError(f'{type(self).__name__} has a {name} of its own, so that of {type(cb).__name__} would never be called; use Learner')
 
     @with_cbs('fit')
     def _fit(self, train, valid):
@@ -235,7 +257,6 @@ class Learner:
     def _phase(self): return 'training' if self.training else 'validation'
     def _where(self): return f'epoch {self.epoch}, batch {max(self.iter, 0)} of {self._phase()}'
     def _why_not_finite(self):
-        def _bad(x): return not all(t.isfinite().all() for t in _tensors(x))
         if   _bad(self.batch): why = 'the batch holds numbers that are not finite: look at the data (learn.batch)'
         elif _bad(list(self.model.parameters())): why = 'the batch is finite, but the weights are not any more: look at the learning rate (too high?) and at the gradients'
         elif _bad(self.preds): why = 'batch and weights are finite, but the predictions are not: look at the size of the weights; is the learning rate too high?'
@@ -248,7 +269,7 @@ class TrainCB(Callback):
     def __init__(self,
         n_inp:int=1 # how many entries of a batch go to the model; the rest goes to the loss function
     ): self.n_inp = n_inp
-    def predict  (self, learn): learn.preds = learn.model(*learn.batch[:self.n_inp])
+    def predict  (self, learn): learn.preds = learn.model(*_parts(learn.batch, self.n_inp)[:self.n_inp])
     def get_loss (self, learn): learn.loss = learn.loss_func(learn.preds, *learn.batch[self.n_inp:])
     def backward (self, learn): learn.loss.backward()
     def step     (self, learn): learn.opt.step()
@@ -257,7 +278,7 @@ class TrainCB(Callback):
 # %% ../nbs/10_learner.ipynb #a2db39a3
 class TrainLearner(Learner):
     "A Learner that knows the usual training step itself: batches are `(xb, yb)`"
-    def predict  (self): self.preds = self.model(self.batch[0])
+    def predict  (self): self.preds = self.model(_parts(self.batch, 2)[0])
     def get_loss (self): self.loss = self.loss_func(self.preds, self.batch[1])
     def backward (self): self.loss.backward()
     def step     (self): self.opt.step()
@@ -299,6 +320,7 @@ def _table(rows, doing=''):
 class ProgressCB(Callback):
     "A bar, a table of the metrics and (if wanted) a plot of the losses, live in Jupyter; plain lines elsewhere"
     order = MetricsCB.order+1
+    jupyter, rows = False, ()
     def __init__(self,
         plot:bool=False # draw the losses? (in Jupyter)
     ): self.plot = plot
@@ -323,7 +345,7 @@ class ProgressCB(Callback):
             self.show.update(self.html(_table(self.rows, f'<progress value={i} max={n}></progress> epoch {learn.epoch}, {learn._phase()}: batch {i} of {n}, loss {learn.loss:.3f}')))
 
     def after_epoch(self, learn):
-        if not hasattr(learn, 'metrics'): self._log({'epoch': learn.epoch, 'train': 'train' if learn.training else 'eval', 'loss': f'{learn.loss:.3f}'})
+        if not hasattr(learn, 'metrics'): self._log({'epoch': learn.epoch, 'train': 'train' if learn.training else 'eval', 'loss': f'{getattr(learn, "loss", math.nan):.3f}'})
         elif not learn.training: self.val_losses.append((len(self.losses), learn.metrics.loss.compute()))
         if self.jupyter: self.show.update(self.html(_table(self.rows)))
         if self.jupyter and self.plot: self._draw()
@@ -360,16 +382,18 @@ class LRFinderCB(Callback):
     ):
         if not gamma > 1: raise ValueError(f'gamma is {gamma}, expected a number above 1')
         self.gamma, self.max_mult = gamma, max_mult
-    def before_fit(self, learn): self.lrs, self.losses = [], []
+    order = -500   # before a schedule, whose rates are overruled
+    def before_fit(self, learn): self.start, self.lrs, self.losses = [g['lr'] for g in learn.opt.param_groups], [], []
     def before_epoch(self, learn):
         if not learn.training: raise CancelEpochException
+    def before_batch(self, learn):
+        for g,lr in zip(learn.opt.param_groups, self.start): g['lr'] = lr*self.gamma**len(self.lrs)
     def after_loss(self, learn):
         loss = learn.loss.item()
         if not math.isfinite(loss): raise CancelFitException
         self.lrs.append(learn.opt.param_groups[0]['lr']); self.losses.append(loss)
-        if loss > self.max_mult*min(self.losses): raise CancelFitException
-    def after_step(self, learn):
-        for g in learn.opt.param_groups: g['lr'] *= self.gamma
+        best = min(self.losses)
+        if loss - best > (self.max_mult-1)*abs(best): raise CancelFitException
     def cleanup_fit(self, learn):
         import matplotlib.pyplot as plt
         _, ax = plt.subplots(figsize=(4.5, 2.6))
@@ -385,10 +409,13 @@ def lr_find(self:Learner,
     start_lr:float=1e-5, # first rate
     max_epochs:int=10,   # stop after so many epochs at the latest
 ):
-    "Try growing learning rates, draw the loss against them, and give the model its weights back"
-    kept = {k: v.clone() for k,v in self.model.state_dict().items()}
+    "Try growing learning rates, draw the loss against them, and give the model its weights back; no checkpoint is read or written"
+    cbs, kept = self.cbs, {k: v.clone() for k,v in self.model.state_dict().items()}
+    self.cbs = cbs.filter(lambda cb: not isinstance(cb, CheckpointCB))
     try: self.fit(max_epochs, valid=False, lr=start_lr, cbs=LRFinderCB(gamma, max_mult))
-    finally: self.model.load_state_dict(kept)
+    finally:
+        self.cbs = cbs
+        self.model.load_state_dict(kept)
 
 # %% ../nbs/10_learner.ipynb #2dc01529
 def _split(x, tensors, name):
@@ -439,14 +466,19 @@ def load_checkpoint(
     if hashlib.sha256(raw).hexdigest() != sha: raise ValueError(f'{file} has another hash than checkpoint.json says: the file is damaged')
     return _join(tree, load(raw))
 
-# %% ../nbs/10_learner.ipynb #4b6f9585
+# %% ../nbs/10_learner.ipynb #38464764
+def _generators(dl):
+    "A PyTorch loader and its sampler may have generators of their own"
+    found = [getattr(o, 'generator', None) for o in (dl, getattr(dl, 'sampler', None))]
+    return [g for g in found if isinstance(g, torch.Generator)]
+
 def _get_rng(dl):
     "States of all random generators that training draws from"
     name, keys, *rest = np.random.get_state()
     state = {'python': random.getstate(), 'numpy': [name, keys.tolist(), *rest], 'torch': torch.get_rng_state()}
     if torch.cuda.is_available(): state['cuda'] = torch.cuda.get_rng_state_all()
     if torch.backends.mps.is_available(): state['mps'] = torch.mps.get_rng_state()
-    if g := getattr(dl, 'generator', None): state['loader'] = g.get_state()
+    state['loader'] = [g.get_state() for g in _generators(dl)]
     return state
 
 def _set_rng(state, dl):
@@ -456,7 +488,7 @@ def _set_rng(state, dl):
     torch.set_rng_state(state['torch'])
     if 'cuda'   in state: torch.cuda.set_rng_state_all(state['cuda'])
     if 'mps'    in state: torch.mps.set_rng_state(state['mps'])
-    if 'loader' in state: dl.generator.set_state(state['loader'])
+    for g,s in zip(_generators(dl), state['loader']): g.set_state(s)
 
 # %% ../nbs/10_learner.ipynb #b52ba40f
 def _differences(have, want):
@@ -475,7 +507,9 @@ class _SkipCB(Callback):
     order = -1000
     def __init__(self, ck): self.ck, self.skip = ck, None
     def before_epoch(self, learn):
-        if not learn.training: return
+        if not learn.training:
+            if self.ck.found: self.ck.restore(learn)               # a fit that only validates
+            return
         if self.ck.found: _set_rng(self.ck.found['rng_epoch'], learn.dls.train)
         self.rng_epoch = _get_rng(learn.dls.train)
     def before_batch(self, learn):
@@ -494,7 +528,9 @@ class CheckpointCB(Callback):
         self.folder, self.every = Path(folder), every
 
     def before_fit(self, learn):
+        if any(isinstance(cb, CheckpointCB) and cb is not self for cb in learn.cbs): raise ValueError('there are two CheckpointCB; expected one')
         self.others, self.found = self._with_state(learn), None
+        _split({k: cb.state_dict() for k,cb in self.others.items()}, {}, 'callbacks')              # what can't be kept is said now, not in an hour
         if (self.folder/'checkpoint.json').exists():
             self.found = load_checkpoint(self.folder)
             self._check(learn)
@@ -533,6 +569,7 @@ class CheckpointCB(Callback):
         "Keep everything, `done` batches into this epoch"
         save_checkpoint(self.folder, {
             'epoch': learn.epoch, 'done': done, 'torch': torch.__version__, 'about': self._about(learn),
+            'grads': {k: p.grad for k,p in learn.model.named_parameters() if p.grad is not None},     # MomentumLearner keeps them
             'model': learn.model.state_dict(), 'opt': learn.opt.state_dict(), 'cbs': {k: cb.state_dict() for k,cb in self.others.items()},
             'rng': _get_rng(learn.dls.train), 'rng_epoch': self.skipper.rng_epoch})
 
@@ -543,4 +580,5 @@ class CheckpointCB(Callback):
         opt = state['opt']
         learn.opt.load_state_dict({**opt, 'state': {int(k): v for k,v in opt['state'].items()}})
         for k,cb in self.others.items(): cb.load_state_dict(state['cbs'][k])
+        for k,p in learn.model.named_parameters(): p.grad = state['grads'][k].to(p.device) if k in state['grads'] else None
         _set_rng(state['rng'], learn.dls.train)

@@ -1,11 +1,11 @@
 """Speed as ratios, each measured inside one run on one machine: `make bench`. Nothing here is a test."""
-import statistics, sys
+import statistics, subprocess, sys
 from pathlib import Path
 from time import perf_counter
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-import numpy as np, torch, torch.nn.functional as F
+import torch, torch.nn.functional as F
 from torch import nn
 from torcheval.metrics import MulticlassAccuracy
 
@@ -61,7 +61,14 @@ def overhead(n_batches=100, bs=64):
     return interleaved(with_learner, bare)
 
 
-benches = {'a step of TrainLearner over a bare loop (at most 1.03)': overhead}
+def import_cost():
+    "A fresh Python that imports `miniai.learner` over one that imports `torch`"
+    def fresh(module): return lambda: subprocess.run([sys.executable, '-c', f'import {module}'], check=True)
+    return interleaved(fresh('miniai.learner'), fresh('torch'))
+
+
+benches = {'import miniai.learner over import torch (at most 2)': import_cost,
+           'a step of TrainLearner over a bare loop (at most 1.03)': overhead}
 
 if __name__ == '__main__':
     print(f'{def_device}, {torch.get_num_threads()} threads, PyTorch {torch.__version__}; median of nine in turns, and the middle half')
