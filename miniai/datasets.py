@@ -4,12 +4,14 @@
 
 # %% auto #0
 __all__ = ['load_fashion_mnist', 'inplace', 'collate_dict', 'show_image', 'subplots', 'get_grid', 'show_images', 'DataLoaders',
-           'BatchLoader', 'from_arrays']
+           'BatchLoader', 'from_arrays', 'read_image', 'read_folder', 'from_folder']
 
 # %% ../nbs/06_datasets.ipynb #800ded30
-import math
+import math, warnings
+from collections import Counter
+from pathlib import Path
 
-import fastcore.all as fc, matplotlib.pyplot as plt, numpy as np, torch
+import fastcore.all as fc, matplotlib.pyplot as plt, numpy as np, PIL.Image, PIL.ImageOps, torch
 from torch.utils.data import default_collate
 
 from .core import def_device, to_cpu
@@ -198,3 +200,122 @@ def from_arrays(cls:DataLoaders,
     kw = dict(mean=mean, std=std, device=device)
     return cls(BatchLoader(x_train, y_train, batch_size,   shuffle=True,  **kw),
                BatchLoader(x_valid, y_valid, batch_size*2, shuffle=False, **kw))
+
+# %% ../nbs/06_datasets.ipynb #0aac1542
+def _to_rgb(im):
+    "A PIL image in 8-bit RGB: 16 bits cut down to 8, transparent parts laid onto white"
+    if im.mode == 'F': raise ValueError('its pixels are floating-point numbers, expected whole numbers of 8 or 16 bits')
+    if im.mode.startswith('I'): im = PIL.Image.fromarray((np.asarray(im).clip(0, 65535)//257).astype(np.uint8))
+    if im.has_transparency_data:
+        im = im.convert('RGBA')
+        im = PIL.Image.alpha_composite(PIL.Image.new('RGBA', im.size, 'white'), im)
+    return im.convert('RGB')
+
+def _height_width(size):
+    "Height and width of `size`, one number for both or a pair"
+    hw = tuple(size) if isinstance(size, (tuple, list)) else (size, size)
+    if len(hw) != 2 or not all(isinstance(o, (int, np.integer)) and o > 0 for o in hw): raise ValueError(f'a size of {size}, expected a whole number above 0, or two: height and width')
+    return hw
+
+def read_image(
+    path,       # an image file of any kind that Pillow opens; of several frames, the first
+    size=None,  # pixels: one number, or height and width (default: the image's own)
+    channels=3, # 3 for red, green, blue; 1 for grey
+)->np.ndarray:  # unsigned bytes (c,h,w)
+    "Read an image as a viewer would show it, scaled to cover `size` and cut to it around the centre. Raises `ValueError` that names a file that cannot be read, `FileNotFoundError` if there is none"
+    if channels not in (1,3): raise ValueError(f'{channels} channels, expected 1 or 3')
+    if size is not None: h, w = _height_width(size)
+    try:
+        with PIL.Image.open(path) as im: im = _to_rgb(PIL.ImageOps.exif_transpose(im))
+    except FileNotFoundError: raise
+    except Exception as e:      # Pillow raises many kinds for a damaged file
+        why = 'it is no image of a known kind' if isinstance(e, PIL.UnidentifiedImageError) else e
+        raise ValueError(f'{path} cannot be read: {why}') from e
+    if size is not None: im = PIL.ImageOps.fit(im, (w,h))
+    return np.atleast_3d(np.asarray(im.convert('L') if channels == 1 else im)).transpose(2,0,1)
+
+# %% ../nbs/06_datasets.ipynb #bd5249da
+_suffixes = {'.png', '.jpg', '.jpeg', '.jfif', '.gif', '.bmp', '.webp', '.avif', '.tif', '.tiff', '.ppm', '.pgm', '.pbm'}
+
+def _list(folder, wanted):
+    "What `wanted` accepts in a folder, hidden things aside, in the same order on every system"
+    return sorted((p for p in folder.iterdir() if not p.name.startswith('.') and wanted(p)), key=lambda p: p.name)
+
+def _is_image(p): return p.is_file() and p.suffix.lower() in _suffixes
+
+def _own_size(path):
+    "Height and width of an image as a viewer shows it, from the head of the file; None if that is broken"
+    try:
+        with PIL.Image.open(path) as im: return im.size if im.getexif().get(0x0112, 1) > 4 else im.size[::-1]   # above 4: turned on its side
+    except Exception: return None
+
+def _some(things, n=3):
+    "The first few of a list, and how many more there are"
+    return ', '.join(map(str, things[:n])) + (f' and {len(things)-n} more' if len(things) > n else '')
+
+def _read_files(paths, size):
+    "What can be read of some image files, as pairs (path, array), and what was wrong with the others"
+    good, bad = [], []
+    for p in paths:
+        try: good.append((p, read_image(p, size)))
+        except ValueError as e: bad.append(e)
+    return good, bad
+
+# %% ../nbs/06_datasets.ipynb #5ec45cc4
+def _read_folder(folder, size=None):
+    "`read_folder`; a warning points to the line that called the function which called this one"
+    folder = Path(folder)
+    layout = folder/'class'/'image.png'
+    if not folder.is_dir(): raise FileNotFoundError(f'there is no folder {folder}; expected one with a folder for each class in it: {layout}')
+    classes = _list(folder, Path.is_dir)
+    own = {p: _own_size(p) for c in classes for p in _list(c, _is_image)}
+    count = Counter(filter(None, own.values()))
+    hw = max(count, key=count.get, default=None) if size is None else _height_width(size)
+
+    good, bad = _read_files(own, hw)
+    names = sorted({p.parent.name for p,_ in good})
+    other = [f'{p} ({own[p][0]} x {own[p][1]})' for p,_ in good if size is None and own[p] != hw]
+    notes = [f'left out an image: {e}' for e in bad]
+    notes += [f'left out the class {c.name!r}: there is no image in {c} that can be read' for c in classes if c.name not in names]
+    if other: notes.append(f'scaled and cut {len(other)} of {len(good)} images to the most frequent size, {hw[0]} x {hw[1]} (height x width): {_some(other)}')
+    for note in notes: warnings.warn(note, stacklevel=3)
+    if len(names) < 2: raise ValueError(f'{folder} has {len(names)} class(es) with images ({_some(names) or "none"}) and {len(_list(folder, _is_image))} image(s) '
+                                        f'outside of any class; expected a folder for each of two or more classes, with the images in it: {layout}')
+
+    x = np.stack([im for _,im in good])                                               # (n,3,h,w)
+    if (x == x[:,:1]).all(): x = x[:,:1].copy()                                       # all are grey: one channel says it all
+    return x, np.array([names.index(p.parent.name) for p,_ in good]), names
+
+def read_folder(
+    folder,    # has a folder for each class, with its images in it; hidden files and what is no image are passed over
+    size=None, # pixels of all images: one number, or height and width (default: the most frequent size among them)
+)->tuple:      # images, unsigned bytes (n,c,h,w), c being 1 if all are grey and 3 otherwise; labels (n,); names of the classes, sorted
+    "Read all images of a folder. Warns of what it leaves out; raises `ValueError` for fewer than two classes with images, `FileNotFoundError` if there is no such folder"
+    return _read_folder(folder, size)
+
+# %% ../nbs/06_datasets.ipynb #502e5884
+def _in_valid(y, share, seed):
+    "Which images validate, given all labels `y` (n,): of each class the share, at least one and not all; a single image trains"
+    rng, mask = np.random.default_rng(seed), np.zeros(len(y), bool)
+    for c in np.unique(y):
+        i = rng.permutation(np.flatnonzero(y == c))
+        mask[i[:min(max(round(share*len(i)), 1), len(i)-1)]] = True
+    return mask
+
+@fc.patch(cls_method=True)
+def from_folder(cls:DataLoaders,
+    folder,         # has a folder for each class, with its images in it, as `read_folder` takes it
+    batch_size:int, # images in a batch (twice as many in validation)
+    size=None,      # pixels of all images: one number, or height and width (default: the most frequent size among them)
+    valid:float=.2, # share of each class that is set aside for validation
+    seed:int=42,    # of the choice of these
+    device='cpu',   # where the images are kept and the batches made
+):                  # `DataLoaders` with `classes` (names), `channels` (1 or 3) and `size` (height, width)
+    "Loaders of your own images, kept in memory. Raises what `read_folder` raises, and `ValueError` if there is nothing to validate with"
+    if not 0 < valid < 1: raise ValueError(f'valid is {valid}, expected a share between 0 and 1')
+    x, y, classes = _read_folder(folder, size)
+    held = _in_valid(y, valid, seed)
+    if not held.any(): raise ValueError(f'no class in {folder} has more than one image, so that none can be set aside for validation')
+    dls = cls.from_arrays(x[~held], y[~held], x[held], y[held], batch_size, device=device)
+    dls.classes, dls.channels, dls.size = classes, x.shape[1], x.shape[2:]
+    return dls
