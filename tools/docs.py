@@ -54,10 +54,19 @@ def parameter_rows(sym):
         comment = (d.docment or '').replace('\n', ' ').replace('|', '\\|')
         yield f'| {"*returns*" if name == "return" else code(name)} | {anno} | {default} | {comment} |'
 
+class Named(str):
+    "A default that is a function or a class, written by its name"
+    def __repr__(self): return str(self)
+
+def parameter(q):
+    "As it stands in a signature: without type, and a function or class as default by its name"
+    if q.default is not q.empty and hasattr(q.default, '__name__'): q = q.replace(default=Named(q.default.__name__))
+    return q.replace(annotation=q.empty)
+
 def doc(sym, level):
     "Markdown for one function or class: signature, docstring and the table of parameter comments"
-    params = [q.replace(annotation=q.empty) for n,q in inspect.signature(sym).parameters.items() if n != 'self']
-    rows = list(parameter_rows(sym))
+    try: params, rows = [parameter(q) for n,q in inspect.signature(sym).parameters.items() if n != 'self'], list(parameter_rows(sym))
+    except ValueError: params, rows = [], []      # an exception, whose arguments are Python's affair
     text = [f'{"#"*level} {sym.__name__}', '', '```python', f'{sym.__name__}{inspect.Signature(params)}', '```', '', inspect.cleandoc(sym.__doc__ or ''), '']
     if rows: text += ['| parameter | type | default | |', '|---|---|---|---|', *rows]
     return '\n'.join(text)
