@@ -48,7 +48,7 @@ def parameter_rows(sym):
     "Rows of the table of parameters: name, type, default, comment"
     from fastcore.docments import docments, empty
     for name,d in docments(sym, full=True, returns=True).items():
-        if name in ('self', 'cls') or name == 'return' and d.anno is empty and not d.docment: continue
+        if name in ('self', 'cls') or name not in ('return', *inspect.signature(sym).parameters) or name == 'return' and d.anno is empty and not d.docment: continue
         anno, default = ('' if o is empty else code(o) for o in (d.anno, d.default))
         if isinstance(d.default, str): default = code(repr(d.default))
         comment = (d.docment or '').replace('\n', ' ').replace('|', '\\|')
@@ -74,7 +74,7 @@ def doc(sym, level):
 def module_page(mod):
     "API page of one module: what it exports, and the public methods of its classes"
     names = [n for n,o in vars(mod).items() if not n.startswith('_') and callable(o) and getattr(o, '__module__', None) == mod.__name__]
-    values = [n for n in mod.__all__ if not callable(getattr(mod, n))]
+    values = [n for n in mod.__all__ if not callable(o := getattr(mod, n)) and o is not None]    # a patched method leaves None
     lines = [f'# {mod.__name__}', '']
     if values: lines += ['Values: ' + ', '.join(f'`{n}`' for n in values) + '.', '']
     for n in names:
