@@ -100,9 +100,12 @@ def receptive_field(
     layers, # `nn.Sequential` (nested or not) of square convolutions, pooling and activations, or one of these; or a list of pairs (kernel size, stride)
 )->int:     # height and width in pixels
     "How much of the image one output sees at most: $r \\leftarrow r+(k-1)j$, $j \\leftarrow js$ (Araujo, Norris and Sim 2019). Raises `TypeError` for other layers, `ValueError` for windows that are not square or no sizes"
-    r, jump, pairs = 1, 1, _windows(layers) if isinstance(layers, nn.Module) else layers
+    if   isinstance(layers, nn.Module): pairs = _windows(layers)
+    elif hasattr(layers, '__iter__'):   pairs = list(layers)            # a generator can be read only once
+    else:                               pairs = [layers]                # refused below
     if not all(isinstance(p, tuple) and len(p) == 2 and all(isinstance(o, int) for o in p) for p in pairs):
-        raise TypeError(f'got {pairs!r}, expected a module or a list of pairs (kernel size, stride) of whole numbers')
+        raise TypeError(f'got {layers!r}, expected a module or a list of pairs (kernel size, stride) of whole numbers')
+    r = jump = 1
     for ks,stride in pairs:
         if ks < 1 or stride < 1: raise ValueError(f'a kernel of {ks} with stride {stride}, expected both at least 1')
         r    += (ks-1)*jump
