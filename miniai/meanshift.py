@@ -31,14 +31,14 @@ def distances(
     X:torch.Tensor, # points (m,d)
     squared=False,  # the squares of the distances?
 )->torch.Tensor:    # (n,m)
-    "Euclidean distance of every row of `P` from every row of `X`, by one matrix product: $|p|^2+|x|^2-2px$, around the mean of `X`. Raises `ValueError` for shapes that don't fit, `TypeError` for types that don't"
-    if P.ndim != 2 or X.ndim != 2 or P.shape[1] != X.shape[1]: raise ValueError(f'points of shape {tuple(P.shape)} and {tuple(X.shape)}, expected (n,d) and (m,d)')
+    "Euclidean distance of every row of `P` from every row of `X`, one coordinate after the other, so that it is as exact far from zero as near it; no gradients. Raises `ValueError` for shapes that don't fit, `TypeError` for types that don't"
+    if P.ndim != 2 or X.ndim != 2 or not P.shape[1] == X.shape[1] > 0: raise ValueError(f'points of shape {tuple(P.shape)} and {tuple(X.shape)}, expected (n,d) and (m,d)')
     if P.dtype != X.dtype or not X.is_floating_point(): raise TypeError(f'points are {P.dtype} and {X.dtype}, expected the same floating point type')
-    mid = X.mean(0)
-    P, Xt = P - mid, (X - mid).T.contiguous()                    # (n,d), (d,m)
-    d2 = torch.addmm((Xt*Xt).sum(0), P, Xt, alpha=-2)            # (n,m): x^2 - 2 p x
-    d2 += (P*P).sum(1)[:,None]
-    return d2.clamp_(min=0) if squared else d2.clamp_(min=0).sqrt_()
+    d2, d = X.new_empty(2, len(P), len(X))
+    first, *others = zip(P.T[:,:,None], X.T.contiguous())        # a coordinate of all points: (n,1), (m,)
+    torch.sub(*first, out=d2).square_()
+    for o in others: d2 += torch.sub(*o, out=d).square_()
+    return d2 if squared else d2.sqrt_()
 
 # %% ../nbs/03_meanshift.ipynb #af33dbf2
 def shift(
@@ -65,7 +65,7 @@ def meanshift(
     X:torch.Tensor,     # points (n,d), floating point, on any device
     bandwidth:float,    # for the kernel, in the units of `X`, above 0
     kernel=gaussian,    # (distances, bandwidth) -> weights
-    bs:int=64,          # walkers at a time; a block of bs*n numbers should fit the caches
+    bs:int=128,         # walkers at a time; a block of bs*n numbers should fit the caches
     tol:float=1e-3,     # a walker stops after a step of at most `tol*bandwidth`
     max_iter:int=300,   # steps after which all stop
     with_seen=False,    # also give the weight that each walker saw at its last step?
@@ -74,6 +74,7 @@ def meanshift(
     _check_points(X)
     if not 0 < bandwidth < math.inf: raise ValueError(f'bandwidth is {bandwidth}, expected a positive number')
     if bs < 1 or max_iter < 1: raise ValueError(f'bs is {bs} and max_iter {max_iter}, expected at least 1')
+    if not tol >= 0: raise ValueError(f'tol is {tol}, expected at least 0')
     P, seen = X.clone(), X.new_zeros(len(X))
     walking = torch.arange(len(X), device=X.device)
     for _ in range(max_iter):
@@ -92,13 +93,14 @@ def centres(
     bandwidth:float,         # places at most this far apart are one
     seen:torch.Tensor=None,  # weight that each saw (n,), to decide who speaks for all (default: how many of `shifted` are within the bandwidth)
 )->torch.Tensor:             # centres (k,d), those that saw most first
-    "Merge the ends of mean shift: the end that saw most is a centre and takes in all within the bandwidth, then again; ties go to the larger coordinates. Raises `ValueError` for shapes that don't fit"
+    "Merge the ends of mean shift: the end that saw most is a centre and takes in all within the bandwidth, then again; ties go to the larger coordinates. Raises `ValueError` for shapes that don't fit or a bandwidth that makes no sense"
     _check_points(shifted, 'shifted')
-    if seen is None: seen = torch.cat([flat(distances(P, shifted), bandwidth).sum(1) for P in shifted.split(64)])
+    if not 0 < bandwidth < math.inf: raise ValueError(f'bandwidth is {bandwidth}, expected a positive number')
+    if seen is None: seen = torch.cat([flat(distances(P, shifted), bandwidth).sum(1) for P in shifted.split(128)])
     if seen.shape != shifted.shape[:1]: raise ValueError(f'seen has shape {tuple(seen.shape)}, expected ({len(shifted)},)')
     keys = [(s, *p) for s,p in zip(seen.tolist(), shifted.tolist())]
     left, found = shifted[sorted(range(len(keys)), key=keys.__getitem__, reverse=True)], []
     while len(left):
         found.append(left[0])
-        left = left[(left - left[0]).norm(dim=1) > bandwidth]
+        left = left[distances(left, left[:1], squared=True)[:,0] > bandwidth**2]
     return torch.stack(found)
