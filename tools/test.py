@@ -92,6 +92,11 @@ def exercise_cells(path):
 
 def is_exercise(node): return isinstance(node, ast.FunctionDef) and any(ast.unparse(d) == 'exercise' for d in node.decorator_list)
 
+def n_answers(call, tree):
+    "How many wrong answers a call of `refuses` is given, those of a list `*wrong` that the cell writes out among them"
+    lists = {ast.unparse(n.targets[0]): len(n.value.elts) for n in ast.walk(tree) if isinstance(n, ast.Assign) and isinstance(n.value, ast.List)}
+    return sum(lists.get(ast.unparse(a.value), 0) if isinstance(a, ast.Starred) else 1 for a in call.args)
+
 def exercises_complete():
     "Each check of an exercise is put to the stub, to a folded solution and, by `refuses`, to wrong answers; running the notebooks runs them"
     n = 0
@@ -103,7 +108,8 @@ def exercises_complete():
             answer = check.removeprefix('check_')
             stub    = any(re.search(rf'^def {answer}\(.*\): \.\.\.$', s, re.M) for s,_ in cells)
             solved  = any(folded and f'{check}({answer}_solution)' in s for s,folded in cells)
-            refuses = any(name == f'{check}.refuses' and len(call.args) >= 2 for s,_ in cells for name,call in calls(ast.parse(s)).items())
+            refuses = any(name == f'{check}.refuses' and n_answers(call, tree) >= 2
+                          for s,_ in cells for tree in [ast.parse(s)] for name,call in calls(tree).items())
             for ok,what in (stub, 'an untouched stub'), (solved, 'a folded solution that is put to the check'), (refuses, 'two or more wrong answers'):
                 if not ok: raise Failed(f'{p.name}: the exercise {answer} lacks {what}')
             n += 1
