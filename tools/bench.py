@@ -15,16 +15,17 @@ from miniai.datasets import DataLoaders
 from miniai.learner import DeviceCB, MetricsCB, TrainLearner
 
 
-def interleaved(a, b, tries=9):
-    "Ratio of the time of `a` to that of `b`, measured in turns: median and the spread of the middle half"
+def interleaved(a, b, tries=9, turns=1):
+    "Ratio of the time of `a` to that of `b`, each the sum of so many turns: median and the spread of the middle half"
     a(), b()                                                    # the first steps take longer
     ratios = []
-    for i in range(tries):
-        times = {}
-        for f in (a, b) if i % 2 else (b, a):                   # whoever comes second finds warmer caches
-            start = perf_counter()
-            f()
-            times[f] = perf_counter()-start
+    for _ in range(tries):
+        times = {a: 0., b: 0.}
+        for i in range(turns):
+            for f in (a, b) if i % 2 else (b, a):               # whoever comes second finds warmer caches
+                start = perf_counter()
+                f()
+                times[f] += perf_counter()-start
         ratios.append(times[a]/times[b])
     low, mid, high = statistics.quantiles(ratios, n=4)
     return mid, low, high
@@ -33,7 +34,7 @@ def interleaved(a, b, tries=9):
 def small_cnn():
     return nn.Sequential(conv(1,8), conv(8,16), conv(16,32), conv(32,64), conv(64,10,act=False), nn.Flatten())
 
-def overhead(n_batches=100, bs=64):
+def overhead(n_batches=50, bs=64):
     "A step of `TrainLearner` with `DeviceCB` and `MetricsCB` over a bare loop that moves the same data and updates the same metric"
     set_seed(1)
     x, y = torch.randint(256, (n_batches*bs,28,28), dtype=torch.uint8), torch.randint(10, (n_batches*bs,))
@@ -58,13 +59,13 @@ def overhead(n_batches=100, bs=64):
             opt.zero_grad()
             metric.update(to_cpu(preds), to_cpu(yb))
         metric.compute()
-    return interleaved(with_learner, bare)
+    return interleaved(with_learner, bare, turns=20)
 
 
 def import_cost():
     "A fresh Python that imports `miniai.learner` over one that imports `torch`"
     def fresh(module): return lambda: subprocess.run([sys.executable, '-c', f'import {module}'], check=True)
-    return interleaved(fresh('miniai.learner'), fresh('torch'))
+    return interleaved(fresh('miniai.learner'), fresh('torch'), turns=2)
 
 
 benches = {'import miniai.learner over import torch (at most 2)': import_cost,
