@@ -1,18 +1,24 @@
-"""Speed as ratios, each measured inside one run on one machine: `make bench`. Nothing here is a test."""
+"""Speed as ratios, each measured inside one run on one machine: `make bench` (`MINIAI_FULL=1 make bench`: with all images). Nothing here is a test."""
 import statistics, subprocess, sys
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-import torch, torch.nn.functional as F
+import numpy as np, torch, torch.nn.functional as F
 from torch import nn
+from torch.optim.lr_scheduler import OneCycleLR
 from torcheval.metrics import MulticlassAccuracy
 
+from miniai.accel import MixedPrecision
 from miniai.conv import conv
 from miniai.core import def_device, set_seed, to_cpu, to_device
-from miniai.datasets import DataLoaders
-from miniai.learner import DeviceCB, MetricsCB, TrainLearner
+from miniai.data import fashion_mnist
+from miniai.datasets import DataLoaders, inplace, load_fashion_mnist
+from miniai.learner import Accuracy, Callback, CancelEpochException, DeviceCB, Learner, MetricsCB, TrainCB, TrainLearner
+from miniai.resnet import get_resnet
+from miniai.sgd import BatchSchedCB
 
 
 def interleaved(a, b, tries=9, turns=1):
@@ -68,8 +74,103 @@ def import_cost():
     return interleaved(fresh('miniai.learner'), fresh('torch'), turns=2)
 
 
+def two_routes(bs):
+    "The same images: from memory, and one at a time from the Hub's format through a transform"
+    x, y, xt, yt = fashion_mnist()
+    memory = DataLoaders.from_arrays(x, y, xt, yt, bs, device=def_device)
+    mean, std = x.mean(dtype=float)/255, x.std(dtype=float)/255
+
+    @inplace
+    def normalised(b): b['image'] = [(torch.tensor(np.asarray(o))[None]/255 - mean)/std for o in b['image']]
+    dd = {k: v.with_transform(normalised) for k,v in load_fashion_mnist().items()}
+    return memory, DataLoaders.from_dd(dd, bs)
+
+
+class TimesCB(Callback):
+    "Seconds of each epoch of training; validates after the last only"
+    order = 1
+    def before_fit  (self, learn): self.seconds = []
+    def before_epoch(self, learn):
+        if not learn.training and learn.epoch < learn.n_epochs-1: raise CancelEpochException
+        self.start = perf_counter()
+    def after_epoch (self, learn):
+        if learn.training: self.seconds.append(perf_counter()-self.start)
+
+
+def network(last):
+    set_seed(1)
+    return get_resnet().to(def_device, memory_format=torch.channels_last if last else torch.contiguous_format)
+
+def precision(half): return MixedPrecision(dtype=half) if half else TrainCB()
+
+def trained(dls, half, last, epochs, top=.01):
+    "Seconds of each epoch, and accuracy on the test images, of 14's network after a one-cycle training"
+    metrics, times = MetricsCB(accuracy=Accuracy()), TimesCB()
+    metrics._log = lambda d: None
+    sched = BatchSchedCB(partial(OneCycleLR, max_lr=top, total_steps=epochs*len(dls.train)))
+    Learner(network(last), dls, F.cross_entropy, lr=top, cbs=[precision(half), DeviceCB(), metrics, times, sched],
+            opt_func=partial(torch.optim.AdamW, weight_decay=.1)).fit(epochs)
+    return times.seconds, metrics.history[-1]['accuracy']
+
+
+def batches_of(dl):
+    "Batches for ever"
+    while True: yield from dl
+
+def stepper(dl, half, last):
+    "A function that does one training step, with the next batch"
+    model, batches = network(last), batches_of(dl)
+    opt, cast = torch.optim.AdamW(model.parameters()), torch.autocast(def_device, dtype=half or torch.bfloat16, enabled=half is not None)
+    scaler = torch.amp.GradScaler(def_device, enabled=half == torch.float16)
+    def step():
+        xb, yb = (o.to(def_device) for o in next(batches))
+        with cast: loss = F.cross_entropy(model(xb), yb)
+        scaler.scale(loss).backward()
+        scaler.step(opt); scaler.update(); opt.zero_grad()
+        loss.item()                                              # waits for the card
+    return step
+
+def in_turns(steps, n):
+    "Seconds of n single steps of each of several functions, in turns"
+    for f in steps: f(); f()                                     # the first take longer
+    times = [[] for _ in steps]
+    for _ in range(n):
+        for f,t in zip(steps, times):
+            start = perf_counter()
+            f()
+            t.append(perf_counter()-start)
+    return times
+
+
+def fast_training(
+    epochs:int=5, # of each of the two trainings
+    bs:int=256,   # images in a batch
+    n:int=20,     # single steps that are timed
+)->tuple:         # time of the slow training over that of the fast one: median of the epochs, and the quarters
+    "14's network by one-cycle: images one at a time in float32, against memory, the fastest precision and channels-last; the ratio taken apart by cause"
+    memory, one_by_one = two_routes(bs)
+    half_types = [None, torch.bfloat16] + [torch.float16]*(def_device == 'cuda')
+    times = in_turns([stepper(memory.train, h, False) for h in half_types], min(n, 5))
+    half  = half_types[int(np.argmin([statistics.median(t) for t in times]))]
+    for h,t in zip(half_types[1:], times[1:]): print(f'  a step in {h} over one in float32: {statistics.median(t)/statistics.median(times[0]):.2f}')
+
+    stages = {'images one at a time, float32': (one_by_one.train, None, False), 'images from memory': (memory.train, None, False),
+              f'precision, {half}': (memory.train, half, False), 'channels-last': (memory.train, half, True)}
+    if not half: stages.pop('precision, None')                   # float32 is the fastest here
+    mids = [statistics.median(t) for t in in_turns([stepper(*o) for o in stages.values()], n)]
+    for name,a,b in zip(list(stages)[1:], mids, mids[1:]): print(f'  {name}: {a/b:.2f} times as fast')
+    print(f'  together: {mids[0]/mids[-1]:.2f} times as fast, from {n} single steps of each')
+
+    (slow, acc_slow), (fast, acc_fast) = trained(one_by_one, None, False, epochs), trained(memory, half, True, epochs)
+    print(f'  {epochs} epochs of {len(memory.train)} batches of {bs}: accuracy {acc_slow:.4f} slow, {acc_fast:.4f} fast; whole training {sum(slow)/sum(fast):.2f} times as fast')
+    ratios = [a/b for a,b in zip(slow, fast)]
+    low, mid, high = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else ratios*3
+    return mid, low, high
+
+
 benches = {'import miniai.learner over import torch (at most 2)': import_cost,
-           'a step of TrainLearner over a bare loop (at most 1.03)': overhead}
+           'a step of TrainLearner over a bare loop (at most 1.03)': overhead,
+           'five epochs of the residual network, images one at a time in float32, over the fast way (at least 3)': fast_training}
 
 if __name__ == '__main__':
     print(f'{def_device}, {torch.get_num_threads()} threads, PyTorch {torch.__version__}; median of nine in turns, and the middle half')
