@@ -42,7 +42,7 @@ docs: $(STAMP)  ## Build the site in _docs/, without a network; _docs_src/ is th
 	@$(TOOL)/docs.py
 
 clean:  ## Remove everything that can be made again, except the environment
-	rm -rf _docs _docs_src _course _run jupyter_execute build dist *.egg-info
+	rm -rf _docs _docs_src _course _run _checkpoints jupyter_execute build dist *.egg-info
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
 $(STAMP): setup.py settings.ini constraints.txt pyproject.toml

@@ -14,12 +14,22 @@ import fastcore.all as fc, numpy as np, torch
 from .core import _map_tensors, to_device
 from .learner import CheckpointCB, TrainCB, _generators, _parts, _tensors
 
+# %% ../nbs/16_accelerate.ipynb #0df078bf
+def _check_alone(learn):
+    both = [type(cb).__name__ for cb in learn.cbs if hasattr(cb, 'predict')]
+    if len(both) > 1: raise TypeError(f'{" and ".join(both)} would each train; expected one of them')
+
+def _fast_dtype(device):
+    "`bfloat16`, unless the device is a card without it"
+    lacks = device == 'cuda' and not torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.float16 if lacks else torch.bfloat16
+
 # %% ../nbs/16_accelerate.ipynb #b60a2c1c
 class MixedPrecision(TrainCB):
     "Trains with products in 16 bits, the weights in 32 (Micikevicius et al. 2018); `float16` with a loss scale that adapts itself"
     def __init__(self,
         n_inp:int=1, # how many entries of a batch go to the model
-        dtype=None   # `torch.float16` or `torch.bfloat16` (default: the first on a CUDA device, the second elsewhere)
+        dtype=None   # `torch.float16` or `torch.bfloat16` (default: the second, except on a CUDA device that lacks it)
     ):
         "Raises `ValueError` for another type"
         super().__init__(n_inp)
@@ -27,8 +37,10 @@ class MixedPrecision(TrainCB):
         self.dtype = dtype
 
     def before_fit(self, learn):
+        "Raises `TypeError` if another callback trains too"
+        _check_alone(learn)
         device = next(learn.model.parameters()).device.type
-        dtype = self.dtype or (torch.float16 if device == 'cuda' else torch.bfloat16)
+        dtype = self.dtype or _fast_dtype(device)
         self.autocast = torch.autocast(device, dtype=dtype)
         self.scaler = torch.amp.GradScaler(device, enabled=dtype == torch.float16)   # switched off, it does nothing
         self.skipped = 0                                                             # steps that were left out
@@ -37,15 +49,20 @@ class MixedPrecision(TrainCB):
         with self.autocast: super().predict(learn)
     def get_loss(self, learn):
         with self.autocast: super().get_loss(learn)
-    def backward(self, learn): self.scaler.scale(learn.loss).backward()
+    def backward(self, learn):
+        learn.grad_scale = self.scaler.get_scale()                                   # 1 without a scaler
+        self.scaler.scale(learn.loss).backward()
     def step(self, learn):
         before = self.scaler.get_scale()
         self.scaler.step(learn.opt)
         self.scaler.update()
         self.skipped += self.scaler.get_scale() < before
 
-    def state_dict(self): return {'scaler': self.scaler.state_dict(), 'skipped': self.skipped}
+    def state_dict(self): return {'dtype': str(self.autocast.fast_dtype), 'scaler': self.scaler.state_dict(), 'skipped': self.skipped}
     def load_state_dict(self, state):
+        "Raises `ValueError` if the checkpoint is of another type"
+        dtype = str(self.autocast.fast_dtype)
+        if state['dtype'] != dtype: raise ValueError(f"the checkpoint was trained in {state['dtype']}, this fit is in {dtype}; say MixedPrecision(dtype=...)")
         self.scaler.load_state_dict(state['scaler'])
         self.skipped = state['skipped']
 
@@ -60,6 +77,11 @@ def _same_random(acc, dl):
     for g,s in zip(gens, state[2]): g.set_state(s)
     synchronize_rng_states(['torch'] + ['cuda']*(acc.device.type == 'cuda'))
 
+def _sign(t):
+    "Shape of a tensor, and a sum in which each place has its own weight"
+    v = t.double().flatten()
+    return f'{tuple(t.shape)} with weighted sum {(v*torch.arange(1, len(v)+1, device=v.device)).sum():.9g}'
+
 class _Compared:
     "A loader that raises `ValueError` if its first batch is not the same in all processes"
     def __init__(self, dl): self.dl = dl
@@ -70,33 +92,44 @@ class _Compared:
             yield batch
     def check(self, batch):
         from accelerate.utils import gather_object
-        about = f'{len(self)} batches, in the first ' + ', '.join(f'{tuple(t.shape)} with sum {t.double().sum():.6g}' for t in _tensors(batch))
+        about = f'{len(self)} batches, in the first ' + ', '.join(map(_sign, _tensors(batch)))
         all_about = gather_object([about])
         if len(set(all_about)) > 1: raise ValueError(f'the processes have different batches: {"; ".join(all_about)}. Expected the same data, and loaders that shuffle by the global random state')
 
 # %% ../nbs/16_accelerate.ipynb #b224d9dd
 class AccelerateCB(TrainCB):
-    "Trains with Hugging Face's Accelerate: in one process or several, each with a share of every batch, as the launcher says"
+    """Trains with Hugging Face's Accelerate: in one process or several, each with a share of every batch, as the launcher says.
+    Tensors of a batch that are as long as the first are shared out, lists are not; each tensor of the predictions must have one entry an image"""
     order = -1   # a batch is shared out when all that changes it is done, and whole again before the metrics
     def __init__(self,
         n_inp:int=1,              # how many entries of a batch go to the model
         mixed_precision:str=None  # 'no', 'fp16' (not on a processor) or 'bf16' (default: as the launcher says, else 'no'); one for the whole program
     ):
-        "Raises `ImportError` without Accelerate, and what `Accelerator` raises: `ValueError` for another precision, one that the device lacks, or not the one chosen earlier"
-        try: from accelerate import Accelerator      # half a second, so late
+        "Raises `ImportError` without Accelerate; `ValueError` for a precision that is unknown, not the one chosen earlier, or that the device lacks, and for a model that is cut over processes"
+        try:                                                      # half a second, so late
+            from accelerate import Accelerator
+            from accelerate.utils import GradientAccumulationPlugin
         except ImportError as e: raise ImportError('AccelerateCB needs the package accelerate: pip install accelerate') from e
         super().__init__(n_inp)
-        self.acc = Accelerator(mixed_precision=mixed_precision)
+        each = GradientAccumulationPlugin(num_steps=1)            # whatever the launcher says: each batch is a step
+        self.acc = Accelerator(mixed_precision=mixed_precision, gradient_accumulation_plugin=each)
+        if self.acc.mixed_precision == 'fp16' and not self.acc.scaler:
+            raise ValueError(f"mixed_precision is 'fp16', which Accelerate does not do on {self.acc.device.type}; expected 'no' or 'bf16'")
+        if self.acc.distributed_type in ('FSDP', 'DEEPSPEED', 'MEGATRON_LM'):
+            raise ValueError(f'{self.acc.distributed_type.value} cuts the model itself; AccelerateCB is for a whole model in each process')
         self.rank, self.world = self.acc.process_index, self.acc.num_processes
         self.undo = ExitStack()                                   # what is to be done when a fit ends, however it ends
 
     def before_fit(self, learn):
-        "Raises `TypeError` for 'fp16' with an optimizer that is not PyTorch's"
+        "Raises `TypeError` for 'fp16' with an optimizer that is not PyTorch's, and if another callback trains too"
+        _check_alone(learn)
+        learn.rank = self.rank                                    # for callbacks that write: only the first should
         if self.acc.scaler and not isinstance(learn.opt, torch.optim.Optimizer):
             raise TypeError(f"Accelerate scales losses ('fp16') only for PyTorch's optimizers, and this is a {type(learn.opt).__module__}.{type(learn.opt).__name__}")
-        self.undo.callback(self._strip, learn.model, set(vars(learn.model)))
+        had = dict(vars(learn.model))
         self.undo.callback(self.acc.free_memory)
-        self.model, self.opt = self.acc.prepare(learn.model, learn.opt)
+        try: self.model, self.opt = self.acc.prepare(learn.model, learn.opt)
+        finally: self.undo.callback(self._strip, learn.model, vars(learn.model).keys() - had.keys(), had.get('forward'))
         if self.rank:                                             # the first process prints and saves, for all
             for redirect in redirect_stdout, redirect_stderr: self.undo.enter_context(redirect(io.StringIO()))
             for cb in learn.cbs.filter(lambda cb: isinstance(cb, CheckpointCB)):
@@ -111,9 +144,10 @@ class AccelerateCB(TrainCB):
 
     def before_batch(self, learn):
         self.whole, self.n = learn.batch, len(_tensors(learn.batch)[0])
-        mine = slice(self.rank, None, self.world) if self.rank < self.n else slice(1)   # none left: the first, with weight 0
-        self.weight = len(range(self.rank, self.n, self.world))*self.world/self.n
-        share = _map_tensors(lambda t: t[mine] if t.ndim and len(t) == self.n else t, learn.batch)
+        self.k = len(range(self.rank, self.n, self.world))        # images of this process
+        mine = slice(self.rank, None, self.world) if self.k else slice(1)               # none left: the first, with weight 0
+        self.weight = self.k*self.world/self.n
+        share = _map_tensors(lambda t: t[mine].clone() if t.ndim and len(t) == self.n else t, learn.batch)
         learn.batch = to_device(share, self.acc.device)
 
     def predict(self, learn): learn.preds = self.model(*_parts(learn.batch, self.n_inp)[:self.n_inp])
@@ -121,10 +155,12 @@ class AccelerateCB(TrainCB):
     def get_loss(self, learn):
         super().get_loss(learn)
         if self.world == 1: return
-        mine = learn.loss*self.weight
-        learn.loss = mine + (self.acc.reduce(mine.detach(), 'mean') - mine).detach()    # everyone's value, my gradient
+        learn.loss = learn.loss*self.weight
+        learn.loss.data = self.acc.reduce(learn.loss.detach(), 'mean')                   # everyone's value, my gradient
 
-    def backward(self, learn): self.acc.backward(learn.loss)      # gradients are averaged over the processes
+    def backward(self, learn):
+        learn.grad_scale = self.acc.scaler.get_scale() if self.acc.scaler else 1.
+        self.acc.backward(learn.loss)                             # gradients are averaged over the processes
     def step(self, learn): self.opt.step()
 
     def after_batch(self, learn):
@@ -134,6 +170,7 @@ class AccelerateCB(TrainCB):
     def _together(self, t):
         "Predictions of all processes, in the order of the batch"
         if not t.ndim: return t
+        if len(t) != max(self.k, 1): raise ValueError(f'predictions of shape {tuple(t.shape)} for {max(self.k, 1)} images, expected one entry an image')
         t = self.acc.gather(self.acc.pad_across_processes(t.detach()))                  # (world*m,...)
         return t.unflatten(0, (self.world, -1)).transpose(0, 1).flatten(0, 1)[:self.n]  # (n,...)
 
@@ -141,10 +178,13 @@ class AccelerateCB(TrainCB):
         self.model = self.opt = self.whole = None
         self.undo.close()
 
-    def _strip(self, model, names):
+    def _strip(self, model, added, forward):
         "Take off what `prepare` hung on the model"
-        for k in vars(model).keys() - names: delattr(model, k)
+        for k in added: vars(model).pop(k, None)
+        if forward: model.forward = forward
 
     def state_dict(self): return self.acc.scaler.state_dict() if self.acc.scaler else {}
     def load_state_dict(self, state):
+        "Raises `ValueError` if the one was trained in 'fp16' and the other not"
+        if bool(state) != bool(self.acc.scaler): raise ValueError(f"the checkpoint was{'' if state else ' not'} trained in 'fp16', this fit is in {self.acc.mixed_precision!r}")
         if state: self.acc.scaler.load_state_dict(state)

@@ -24,6 +24,7 @@ def _records(raw, name):
             pos += left
             continue
         crc, n, kind = struct.unpack('<IHB', raw[pos:pos+7])
+        if n > left-7: raise ValueError(f'{name} is damaged at byte {pos:,}')    # no chunk goes beyond its block
         data = raw[pos+7 : pos+7+n]
         if len(data) < n: return                                       # cut short
         if zlib.crc32(bytes([kind]) + data) != crc: raise ValueError(f'{name} is damaged at byte {pos:,}')
@@ -45,14 +46,17 @@ def read_run(
     "Read an offline run from its local file; one that was killed early may have no rows, or not even a file. Raises `FileNotFoundError` if there is none, `ValueError` if it is damaged"
     from wandb.proto.wandb_internal_pb2 import Record
     folder, end = Path(folder), time.monotonic() + wait
-    if not folder.name.startswith('offline-run-') and not any(folder.glob('*.wandb')): raise FileNotFoundError(f'there is no .wandb file in {folder}; expected the folder of one run')
+    if not folder.is_dir() or (not folder.name.startswith('offline-run-') and not any(folder.glob('*.wandb'))): raise FileNotFoundError(f'there is no .wandb file in {folder}; expected the folder of one run')
     while True:
         res = {'id': None, 'project': None, 'start': 0., 'config': {}, 'rows': [], 'exit_code': None}
-        for r in (Record.FromString(r) for p in folder.glob('*.wandb') for r in _records(p.read_bytes(), p.name)):
+        for r in (Record.FromString(data) for p in folder.glob('*.wandb') for data in _records(p.read_bytes(), p.name)):
             kind = r.WhichOneof('record_type')
             if kind == 'run':
                 res.update(id=r.run.run_id, project=r.run.project, start=r.run.start_time.ToNanoseconds()/1e9)
                 res['config'] |= {o.key: json.loads(o.value_json) for o in r.run.config.update if o.key != '_wandb'}
+            elif kind == 'config':                                     # settings that were changed after the start
+                for o in r.config.update: _put(res['config'], list(o.nested_key) or [o.key], json.loads(o.value_json))
+                for o in r.config.remove: res['config'].pop(o.key, None)
             elif kind == 'history':
                 row = {}
                 for o in r.history.item: _put(row, list(o.nested_key) or [o.key], json.loads(o.value_json))
@@ -61,21 +65,24 @@ def read_run(
         if res['exit_code'] is not None or time.monotonic() > end: return res
         time.sleep(.05)
 
+# %% ../nbs/17_tracking.ipynb #1b998389
 def read_runs(
     folder,        # where the runs were written, as given to `WandBCB`
-    wait:float=5., # seconds to wait for the end of each, as for `read_run`
+    wait:float=5., # seconds to wait for the ends of all files, as for `read_run`
 )->list:           # of what `read_run` gives, oldest first
-    "Read all offline runs of a folder. Raises `FileNotFoundError` if there are none"
+    "Read all offline runs of a folder. Raises `FileNotFoundError` if there are none, `ValueError` if one is damaged"
     found = list((Path(folder)/'wandb').glob('offline-run-*'))
     if not found: raise FileNotFoundError(f'there are no offline runs in {Path(folder)/"wandb"}')
-    return sorted((read_run(p, wait) for p in found), key=lambda r: r['start'])
+    end = time.monotonic() + wait
+    return sorted((read_run(p, max(0., end-time.monotonic())) for p in found), key=lambda r: r['start'])
 
 # %% ../nbs/17_tracking.ipynb #9caa15bf
 def _check_config(x, name):
-    "Raises `TypeError` or `ValueError` unless `x` comes back from a file as it went in"
-    if isinstance(x, Mapping):
+    "Raises `TypeError` or `ValueError` unless `x` comes back from a file as it went in (tuples as lists)"
+    if isinstance(x, dict):
         for k,v in x.items():
             if not isinstance(k, str): raise TypeError(f'{name} has the key {k!r}, expected a string')
+            if k == '_wandb': raise ValueError(f'{name} has the key {k!r}, which wandb keeps for itself')
             _check_config(v, f'{name}[{k!r}]')
     elif isinstance(x, (list, tuple)):
         for i,v in enumerate(x): _check_config(v, f'{name}[{i}]')
@@ -92,12 +99,20 @@ def _writable(folder):
     except OSError as e: raise OSError(f'cannot write runs into {folder}: {e.strerror}') from e
     return folder
 
+# %% ../nbs/17_tracking.ipynb #3caf25f1
+def _image(im):
+    "The image, if wandb keeps it as it is. Raises `TypeError` or `ValueError` otherwise"
+    if not hasattr(im, 'shape'): raise TypeError(f'an image is a {type(im).__name__}, expected an array')
+    shape = tuple(im.shape)
+    if 'uint8' not in str(im.dtype) or not (len(shape) == 2 or (len(shape) == 3 and shape[2] == 3)):
+        raise ValueError(f'an image is {im.dtype} of shape {shape}, expected uint8 (h,w) or (h,w,3)')
+    return im if type(im).__module__ == 'numpy' else to_cpu(im).numpy()
+
 # %% ../nbs/17_tracking.ipynb #74aebe3a
 _modes = 'offline', 'online', 'disabled'
 
 class WandBCB(MetricsCB):
-    "A `MetricsCB` that also logs to Weights & Biases: loss of each training batch, metrics of each epoch, configuration, gradients, pictures"
-    order = 100
+    "A `MetricsCB` that also logs to Weights & Biases: loss of each training batch, metrics of each epoch, configuration, gradients, pictures. A fit that a checkpoint resumes is a second run, whose steps go on"
     def __init__(self,
         config:dict,       # settings of the run: numbers, strings, lists, dictionaries
         *ms,               # metrics, named after their class
@@ -105,15 +120,16 @@ class WandBCB(MetricsCB):
         folder=None,       # where offline runs are written (default: `WANDB_DIR`, or the current folder)
         mode=None,         # 'offline', 'online' or 'disabled' (default: `WANDB_MODE`, or 'offline')
         every:int=50,      # training batches from one histogram of the gradients to the next; 0 for none
-        images=None,       # function of the learner, called after each validation: a list of (image, caption), the image uint8 (h,w) or (h,w,3)
+        images=None,       # function of the learner, called after each validation: a list of (image, caption), at most 108, the image uint8 (h,w) or (h,w,3)
         **metrics          # metrics by name
     ):
         "Raises `TypeError` or `ValueError` for a configuration that can't be kept, or an unknown mode"
         super().__init__(*ms, **metrics)
         if not isinstance(config, Mapping): raise TypeError(f'config is a {type(config).__name__}, expected a dictionary of settings')
-        _check_config(config, 'config')
+        _check_config(dict(config), 'config')
         self.mode = mode or os.environ.get('WANDB_MODE') or 'offline'
         if self.mode not in _modes: raise ValueError(f'the mode is {self.mode!r}, expected one of {", ".join(_modes)} (see WANDB_MODE)')
+        if images is not None and not callable(images): raise TypeError(f'images is a {type(images).__name__}, expected a function of the learner')
         if every < 0: raise ValueError(f'every is {every}, expected 0 or more')
         self.config, self.project, self.every, self.images, self.run = dict(config), project, every, images, None
         self.folder = Path(folder or os.environ.get('WANDB_DIR') or '.')
@@ -125,20 +141,25 @@ class WandBCB(MetricsCB):
         super().before_fit(learn)
         settings = wandb.Settings(silent=True, console='off', disable_git=True, save_code=False, host='', x_disable_stats=True,
                                   x_disable_meta=True, x_disable_machine_info=True, x_save_requirements=False)
-        self.n, self.outer = 0, sys.exc_info()[1]          # batches so far; an exception that we were called in the midst of
-        self.run = wandb.init(project=self.project, config=self.config, dir=_writable(self.folder), mode=self.mode, settings=settings)
+        self.n, self.grads = 0, {}                         # training batches so far; histograms that are not logged yet
+        self.outer = sys.exc_info()[1]                     # an exception that we were called in the midst of
+        mode = 'disabled' if getattr(learn, 'rank', 0) else self.mode              # of many processes the first one writes
+        folder = None if mode == 'disabled' else _writable(self.folder/'wandb').parent
+        self.run = wandb.init(project=self.project, config=self.config, dir=folder, mode=mode, settings=settings)
 
     def after_backward(self, learn):
         if not self.every or self.n % self.every: return
         from wandb import Histogram
-        grads = {n: to_cpu(p.grad).float().numpy() for n,p in learn.model.named_parameters() if p.grad is not None}
-        self.run.log({f'grad/{n}': Histogram(g) for n,g in grads.items()}, step=self.n+1)
+        scale = getattr(learn, 'grad_scale', 1.)           # of a loss that was scaled for 16 bits
+        grads = {n: to_cpu(p.grad).double()/scale for n,p in learn.model.named_parameters() if p.grad is not None}
+        self.grads = {f'grad/{n}': Histogram(g.numpy()) for n,g in grads.items() if g.isfinite().all()}
 
     def after_batch(self, learn):
         super().after_batch(learn)
         if not learn.training: return
         self.n += 1
-        self.run.log({'batch/loss': learn.loss.item()}, step=self.n)
+        self.run.log({'batch/loss': learn.loss.item(), **self.grads}, step=self.n)
+        self.grads = {}
 
     def after_epoch(self, learn):
         super().after_epoch(learn)
@@ -146,7 +167,7 @@ class WandBCB(MetricsCB):
         self.run.log({'epoch': row['epoch'], **{f'{phase}/{k}': row[k] for k in self.all_metrics}}, step=self.n)
         if self.images and not learn.training:
             from wandb import Image
-            self.run.log({'images': [Image(im, caption=text) for im,text in self.images(learn)]}, step=self.n)
+            self.run.log({'images': [Image(_image(im), caption=text) for im,text in self.images(learn)]}, step=self.n)
 
     def cleanup_fit(self, learn):
         if self.run is None: return
@@ -155,3 +176,8 @@ class WandBCB(MetricsCB):
         if isinstance(e, KeyboardInterrupt) or learn.interrupted: code = 130
         else: code = 0 if e is None or e is self.outer else 1
         run.finish(exit_code=code)
+
+    def state_dict(self): return {**super().state_dict(), 'n': self.n}
+    def load_state_dict(self, state):
+        super().load_state_dict(state)
+        self.n = state['n']
