@@ -6,6 +6,7 @@ usage: docs.py [--source-only]
 folded cells marked, an API reference written beside them. Nothing is executed.
 """
 import importlib, inspect, json, re, shutil, subprocess, sys
+from functools import partial
 from pathlib import Path
 
 import yaml
@@ -39,9 +40,16 @@ def prepare_notebook(path):
     nb['cells'] = [c for c in map(prepare_cell, nb['cells']) if c]
     (src/path.name).write_text(json.dumps(nb, indent=1, ensure_ascii=False), encoding='utf-8')
 
+def written(x):
+    "A value or a type as one would write it: functions and classes by their names, also inside of tuples and partials"
+    if isinstance(x, partial): return f"partial({', '.join([written(o) for o in (x.func, *x.args)] + [f'{k}={written(v)}' for k,v in x.keywords.items()])})"
+    if type(x) is tuple:       return f"({', '.join(map(written, x))}{',' if len(x) == 1 else ''})"
+    name = getattr(x, '__name__', None)
+    return '...' if name == '<lambda>' else name or repr(x)
+
 def code(x):
     "A value or a type as code in a table cell"
-    text = x if isinstance(x, str) else getattr(x, '__name__', None) or repr(x)
+    text = x if isinstance(x, str) else written(x)
     return '`' + text.replace('|', '\\|') + '`'
 
 def parameter_rows(sym):
@@ -54,13 +62,13 @@ def parameter_rows(sym):
         comment = (d.docment or '').replace('\n', ' ').replace('|', '\\|')
         yield f'| {"*returns*" if name == "return" else code(name)} | {anno} | {default} | {comment} |'
 
-class Named(str):
-    "A default that is a function or a class, written by its name"
+class Written(str):
+    "A default as it shall stand in a signature"
     def __repr__(self): return str(self)
 
 def parameter(q):
-    "As it stands in a signature: without type, and a function or class as default by its name"
-    if q.default is not q.empty and hasattr(q.default, '__name__'): q = q.replace(default=Named(q.default.__name__))
+    "As it stands in a signature: without type, and functions and classes by their names"
+    if q.default is not q.empty: q = q.replace(default=Written(written(q.default)))
     return q.replace(annotation=q.empty)
 
 def doc(sym, level):
