@@ -15,10 +15,6 @@ from .core import _map_tensors, to_device
 from .learner import CheckpointCB, TrainCB, _generators, _parts, _tensors
 
 # %% ../nbs/16_accelerate.ipynb #0df078bf
-def _check_alone(learn):
-    both = [type(cb).__name__ for cb in learn.cbs if hasattr(cb, 'predict')]
-    if len(both) > 1: raise TypeError(f'{" and ".join(both)} would each train; expected one of them')
-
 def _fast_dtype(device):
     "`bfloat16`, unless the device is a card without it"
     lacks = device == 'cuda' and not torch.cuda.is_bf16_supported(including_emulation=False)
@@ -37,8 +33,6 @@ class MixedPrecision(TrainCB):
         self.dtype = dtype
 
     def before_fit(self, learn):
-        "Raises `TypeError` if another callback trains too"
-        _check_alone(learn)
         device = next(learn.model.parameters()).device.type
         dtype = self.dtype or _fast_dtype(device)
         self.autocast = torch.autocast(device, dtype=dtype)
@@ -57,6 +51,7 @@ class MixedPrecision(TrainCB):
         self.scaler.step(learn.opt)
         self.scaler.update()
         self.skipped += self.scaler.get_scale() < before
+    def cleanup_fit(self, learn): vars(learn).pop('grad_scale', None)                # the next fit may have none
 
     def state_dict(self): return {'dtype': str(self.autocast.fast_dtype), 'scaler': self.scaler.state_dict(), 'skipped': self.skipped}
     def load_state_dict(self, state):
@@ -121,8 +116,7 @@ class AccelerateCB(TrainCB):
         self.undo = ExitStack()                                   # what is to be done when a fit ends, however it ends
 
     def before_fit(self, learn):
-        "Raises `TypeError` for 'fp16' with an optimizer that is not PyTorch's, and if another callback trains too"
-        _check_alone(learn)
+        "Raises `TypeError` for 'fp16' with an optimizer that is not PyTorch's"
         learn.rank = self.rank                                    # for callbacks that write: only the first should
         if self.acc.scaler and not isinstance(learn.opt, torch.optim.Optimizer):
             raise TypeError(f"Accelerate scales losses ('fp16') only for PyTorch's optimizers, and this is a {type(learn.opt).__module__}.{type(learn.opt).__name__}")
@@ -176,6 +170,7 @@ class AccelerateCB(TrainCB):
 
     def cleanup_fit(self, learn):
         self.model = self.opt = self.whole = None
+        for k in 'grad_scale', 'rank': vars(learn).pop(k, None)   # the next fit may be another
         self.undo.close()
 
     def _strip(self, model, added, forward):

@@ -214,6 +214,9 @@ class Learner:
         for cb in self.cbs:
             for name in _asked:
                 if hasattr(type(self), name) and hasattr(cb, name): raise TypeError(f'{type(self).__name__} has a {name} of its own, so that of {type(cb).__name__} would never be called; use Learner')
+        for name in _asked:
+            both = [type(cb).__name__ for cb in self.cbs if hasattr(cb, name)]
+            if len(both) > 1: raise TypeError(f'{" and ".join(both)} each have a {name}, and both would be called; expected one')
 
     @with_cbs('fit')
     def _fit(self, train, valid):
