@@ -41,8 +41,9 @@ def prepare_notebook(path):
     (src/path.name).write_text(json.dumps(nb, indent=1, ensure_ascii=False), encoding='utf-8')
 
 def written(x):
-    "A value or a type as one would write it: functions and classes by their names, also inside of tuples and partials"
+    "A value or a type as one would write it: functions and classes by their names, also inside of tuples and partials; arrays by their shape"
     if isinstance(x, partial): return f"partial({', '.join([written(o) for o in (x.func, *x.args)] + [f'{k}={written(v)}' for k,v in x.keywords.items()])})"
+    if isinstance(getattr(x, 'shape', None), tuple): return f'<array {tuple(x.shape)}>'
     if type(x) is tuple:       return f"({', '.join(map(written, x))}{',' if len(x) == 1 else ''})"
     name = getattr(x, '__name__', None)
     return '...' if name == '<lambda>' else name or repr(x)
