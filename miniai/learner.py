@@ -341,7 +341,7 @@ class ProgressCB(Callback):
         if not self.jupyter: learn.dl = tqdm(learn.dl, leave=False, disable=None, desc=f'epoch {learn.epoch} {learn._phase()}')
 
     def after_batch(self, learn):
-        if learn.training: self.losses.append(learn.loss.detach())
+        if learn.training: self.losses.append(learn.loss.detach().clone())
         if self.jupyter and perf_counter()-self.last > .2:
             self.last = perf_counter()
             n, i = len(learn.dl), learn.iter+1
