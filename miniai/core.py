@@ -116,7 +116,7 @@ def record(
     folder=None,      # where to keep it (default: the repository's `nbs/results`, and only under `make full`)
     nb:str=None,      # name of the notebook (default: `MINIAI_NB`, which `make full` sets)
 ):
-    "Print a figure and, in a run by `make full`, keep it in `nbs/results/NB.json`"
+    "Print a figure and, in a run by `make full`, keep it in `nbs/results/NB.json`; raises a `ValueError` if a figure of that name is already kept there"
     vals = [float(v) for v in np.atleast_1d(value)]
     row = dict(metric=metric, value=float(np.mean(vals)), spread=float(np.std(vals, ddof=1)) if len(vals) > 1 else None,
                values=vals, published=published, source=source, data=data, n=n, device=def_device, seconds=seconds)
@@ -127,7 +127,8 @@ def record(
     if not nb: raise ValueError('which notebook is this? set MINIAI_NB, as `make full` does, or give nb=')
     path = (Path(folder) if folder else Path(__file__).parent.parent/'nbs'/'results')/f'{nb}.json'
     kept = json.loads(path.read_text(encoding='utf-8')) if path.exists() else {'results': []}
-    kept['results'] = [r for r in kept['results'] if r['metric'] != metric] + [row]
+    if any(r['metric'] == metric for r in kept['results']): raise ValueError(f'{metric!r} is already recorded for {nb}: a second figure needs a name of its own')
+    kept['results'].append(row)
     _write_whole(path, (json.dumps(kept, indent=1, ensure_ascii=False)+'\n').encode())
 
 # %% ../nbs/00_core.ipynb #4c046002
