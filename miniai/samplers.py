@@ -230,7 +230,7 @@ class EDMCB(TrainCB):
 
 # %% ../nbs/25_samplers.ipynb #1b0b7ca2
 def load_edm(
-    name:str='edm',   # which: `edm`, or `edm_early`, the same network after one epoch
+    name:str='edm',   # which: `edm`, or `edm_early`, trained for one epoch only
     device=def_device # where to put it
 )->EDMDenoiser:       # for images (n,1,28,28) in [-1,1], with noise of level sigma
     "A denoiser of Fashion-MNIST that notebook 25 has trained, in evaluation mode, frozen"
@@ -244,8 +244,9 @@ def autoguide(
     s_min:float=0.,      # guide at levels above this
     s_max:float=math.inf # and below this; elsewhere `bad` isn't called
 ):                       # a denoiser
-    "A denoiser that is led away from a bad version of itself (Karras et al. 2024). Raises `ValueError` for a weight below 1"
+    "A denoiser that is led away from a bad version of itself (Karras et al. 2024). Raises `ValueError` for a weight below 1, or levels that leave nothing between them"
     if not w >= 1: raise ValueError(f'weight {w}, expected 1 or more')
+    if not s_min < s_max: raise ValueError(f'guided between the levels {s_min} and {s_max}, expected the second to be larger')
     def denoise(x, sigma):
         x0 = good(x, sigma)
         return x0 + (w-1)*(x0-bad(x, sigma)) if w > 1 and s_min < sigma < s_max else x0
