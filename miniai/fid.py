@@ -11,20 +11,22 @@ import torch
 from .augment import CapturePreds   # brings `Learner.capture_preds`
 from .datasets import DataLoaders
 from .learner import TrainLearner
+from .meanshift import gaussian
 
 # %% ../nbs/20_fid.ipynb #fc67da28
 def _blur_rows(x, sigma):
     r, w = int(4*sigma+.5), x.shape[-1]                              # four deviations to each side
     i = torch.arange(-r, w+r)
     i = torch.where(i < 0, -1-i, torch.where(i < w, i, 2*w-1-i))     # mirrored at the edges
-    k = torch.exp(-torch.arange(-r, r+1)**2/(2*sigma**2))
+    k = gaussian(torch.arange(-r, r+1), sigma)
     return x[...,i].unfold(-1, 2*r+1, 1) @ (k/k.sum())
 
 def blur(
     x:torch.Tensor,  # images (...,h,w)
     sigma:float=.7,  # deviation of the Gaussian, in pixels
 )->torch.Tensor:     # the same shape, floats
-    "Images with each pixel spread out as a Gaussian. Raises `ValueError` for a deviation that isn't above 0, or larger than a fourth of a side"
+    "Images with each pixel spread out as a Gaussian. Raises `ValueError` for another shape, or a deviation that isn't above 0 or larger than a fourth of a side"
+    if x.ndim < 2: raise ValueError(f'images of shape {tuple(x.shape)}, expected (...,h,w)')
     if not 0 < sigma <= min(x.shape[-2:])/4: raise ValueError(f'sigma is {sigma}, expected more than 0 and at most a fourth of a side ({tuple(x.shape[-2:])} pixels)')
     return _blur_rows(_blur_rows(x.float(), sigma).mT, sigma).mT
 
@@ -34,8 +36,9 @@ def speckle(
     span:tuple=(0, 255), # the range of the numbers: black and white
     generator=None,      # for the noise
 )->torch.Tensor:         # the same shape, floats
-    "Images with noise, brought back into their range: on black half of it is lost"
+    "Images with noise, brought back into their range: on black half of it is lost. Raises `ValueError` for a negative size, or a range that doesn't rise"
     black, white = span
+    if not (size >= 0 and black < white): raise ValueError(f'noise of size {size} in the range {span}, expected a size from 0, and black below white')
     return (x + (white-black)*size*torch.randn(x.shape, generator=generator)).clamp(black, white)
 
 # %% ../nbs/20_fid.ipynb #858a330f
