@@ -7,7 +7,7 @@ __all__ = ['FULL', 'SAVE', 'def_device', 'set_seed', 'to_device', 'to_cpu', 'hub
            'save_asset', 'load_asset', 'animate', 'exercise']
 
 # %% ../nbs/00_core.ipynb #2091f527
-import hashlib, io, json, operator, os, random, tempfile
+import ast, copy, hashlib, io, json, operator, os, random, re, tempfile
 from collections.abc import Mapping
 from functools import wraps
 from pathlib import Path
@@ -20,10 +20,11 @@ SAVE = os.environ.get('MINIAI_SAVE') == '1'  # keep figures and weights?  (only 
 
 # %% ../nbs/00_core.ipynb #468a5dd4
 def set_seed(
-    seed:int,                 # where the generators start
+    seed:int,                 # where the generators start: a whole number of any kind, NumPy's and a tensor of one too
     deterministic:bool=False, # also make PyTorch refuse operations whose result can vary from run to run?
 ):
-    "Start the random generators of Python, NumPy and PyTorch (on every device) from `seed`"
+    "Start the random generators of Python, NumPy and PyTorch (on every device) from `seed`. Raises `TypeError` if it is no whole number"
+    seed = operator.index(seed)                      # a Python int: `random` refuses NumPy's
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
@@ -96,13 +97,136 @@ def _write_whole(path, data):
     part.write_bytes(data)
     part.replace(path)
 
+# %% ../nbs/00_core.ipynb #6ae08362
+_check_name = re.compile(r'(test_|_?check)|(expect|refuses)$')        # a statement that calls one of these only checks
+
+def _called(node):
+    "The name that a call goes by: `f` for `f(x)` and for `o.f(x)`"
+    return getattr(node.func, 'id', getattr(node.func, 'attr', '')) if isinstance(node, ast.Call) else ''
+
+def _refuses(body):
+    return len(body) == 1 and isinstance(body[0], ast.Raise) and _called(body[0].exc) in ('ValueError', 'TypeError')
+
+def _binds(node): return any(isinstance(o, ast.NamedExpr) for o in ast.walk(node))   # `(n := len(x))` is needed later on
+
+def _without_docstring(body):
+    first = body[0] if body else None
+    return body[isinstance(first, ast.Expr) and isinstance(getattr(first.value, 'value', None), str):]
+
+class _Figures(ast.NodeTransformer):
+    "Takes out of a tree what can't change a figure"
+    def __init__(self, checking): self.checking = checking           # names of functions that only check
+
+    def visit_Assert(self, node): return node if _binds(node) else None
+    def visit_Expr(self, node):
+        name = _called(node.value)
+        return node if _binds(node) or not (name in self.checking or _check_name.match(name)) else None
+
+    def _block(self, node):
+        "What has a body goes if nothing is left in any of its parts"
+        self.generic_visit(node)
+        if not any(getattr(node, k, []) for k in ('body', 'orelse', 'handlers', 'finalbody')): return None
+        node.body = node.body or [ast.Pass()]
+        return node
+    visit_For = visit_While = visit_Try = _block
+
+    def visit_With(self, node):
+        return None if any(_called(o.context_expr) == 'ExceptionExpected' for o in node.items) else self._block(node)
+
+    def visit_If(self, node):
+        if not (node := self._block(node)): return None
+        if _refuses(node.orelse): node.orelse = []
+        return node if _binds(node.test) or node.orelse or not _refuses(node.body) else None
+
+    def visit_FunctionDef(self, node):
+        exercise = any(isinstance(d, ast.Name) and d.id == 'exercise' for d in node.decorator_list)
+        if exercise or node.name in self.checking: return None
+        node.body, node.returns = _without_docstring(node.body), None
+        self.generic_visit(node)
+        node.body = node.body or [ast.Pass()]
+        return node
+    visit_AsyncFunctionDef = visit_FunctionDef
+
+    def visit_ClassDef(self, node):
+        def _field(o): return ast.Assign([ast.Name('(field)', ast.Store()), o.target], o.value) if isinstance(o, ast.AnnAssign) else o
+        node.body = [_field(o) for o in _without_docstring(node.body)]   # of a dataclass, for example
+        self.generic_visit(node)
+        node.body = node.body or [ast.Pass()]
+        return node
+
+    def visit_arg(self, node): return ast.arg(node.arg)              # without its annotation
+    def visit_AnnAssign(self, node): return ast.Assign([node.target], node.value) if node.value else None
+
+def _parse(source):
+    "Syntax tree of a cell; magics (`%time`, `!ls`) become calls, and what is no Python stays as it is"
+    as_calls = re.sub(r'^(\s*)([%!].*)$', lambda m: f'{m[1]}_magic({m[2]!r})', source, flags=re.M)
+    for text in source, as_calls, f'_text({source!r})':
+        try: return ast.parse(text)
+        except SyntaxError: pass
+
+def _checking(trees):
+    "Names of the functions and methods that do nothing but check"
+    defs, names, size = {}, set(), -1
+    for node in (o for t in trees for o in ast.walk(t) if isinstance(o, ast.FunctionDef)): defs.setdefault(node.name, []).append(node)
+    def _only_checks(node):
+        stub = all(isinstance(o, ast.Pass) or getattr(getattr(o, 'value', None), 'value', None) is ... for o in _without_docstring(node.body))
+        left = _Figures(names - {node.name}).visit(copy.deepcopy(node))
+        return not stub and (left is None or isinstance(left.body[0], ast.Pass))
+    while len(names) > size:                                          # until no more is found: one may call another
+        size = len(names)
+        names |= {k for k,nodes in defs.items() if all(map(_only_checks, nodes))}
+    return names
+
+def _bound(tree):
+    "Names that the statements of a cell bind"
+    def _of(o):
+        if isinstance(o, (ast.FunctionDef, ast.ClassDef)): return {o.name}
+        if isinstance(o, (ast.Import, ast.ImportFrom)): return {a.asname or a.name for a in o.names}
+        names = {n.id for t in getattr(o, 'targets', []) for n in ast.walk(t) if isinstance(n, ast.Name)}
+        return names.union(*(_of(b) for b in getattr(o, 'body', [])))
+    return set().union(*map(_of, tree.body))
+
+def _used(trees): return {n.id for t in trees for n in ast.walk(t) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
+
+def _imports(tree):
+    "`(module, name, alias)` of what a cell imports; where in the library a name lives doesn't count"
+    for o in tree.body:
+        for a in o.names if isinstance(o, (ast.Import, ast.ImportFrom)) else []:
+            module = getattr(o, 'module', None) or ''
+            if module.split('.')[0] == 'miniai' and a.name != '*': module = 'miniai'
+            yield module, a.name, a.asname or a.name.split('.')[0]
+
+def _plain(node):
+    "A tree as nested lists, the same in every version of Python"
+    if isinstance(node, list): return [_plain(o) for o in node]
+    if not isinstance(node, ast.AST): return repr(node)
+    skip = 'ctx', 'kind', 'type_comment'
+    return [type(node).__name__, *([k, _plain(v)] for k,v in ast.iter_fields(node) if v is not None and v != [] and k not in skip)]
+
+def _figure_cells(nb):
+    "Sources of the code cells whose figures count: all but those below the heading 'Exercises' that keep nothing"
+    exercises = False
+    for c in json.loads(Path(nb).read_text(encoding='utf-8'))['cells']:
+        source = ''.join(c['source'])
+        if c['cell_type'] == 'code':
+            if not exercises or re.search(r'^(record|save_asset)\(', source, re.M): yield source
+        elif heads := re.findall(r'^## *(.*)$', source, re.M): exercises = heads[-1] == 'Exercises'
+
+# %% ../nbs/00_core.ipynb #2c86482d
 def code_hash(
     nb, # path of a notebook
 )->str: # 16 hexadecimal digits
-    "Fingerprint of a notebook's code: changes when a code cell changes, not when prose or outputs do"
-    cells = json.loads(Path(nb).read_text(encoding='utf-8'))['cells']
-    code = [''.join(c['source']) for c in cells if c['cell_type'] == 'code']
-    return hashlib.sha256('\n\n'.join(code).encode()).hexdigest()[:16]
+    "Fingerprint of a notebook's code: changes with what can change a figure, not with prose, comments, docstrings, annotations, checks and refusals (which are taken at their word: a check that draws from the global generators is not seen)"
+    sources  = list(_figure_cells(nb))
+    trees    = [_parse(s) for s in sources]
+    checking = _checking(trees)
+    trees    = [_Figures(checking).visit(t) for t in trees]
+    more     = [s.lstrip().startswith('# More checks') for s in sources]
+    kept     = [t for i,t in enumerate(trees) if not more[i] or _bound(t) & _used(o for o,m in zip(trees[i+1:], more[i+1:]) if not m)]
+    used     = _used(kept)
+    imports  = sorted(o for t in kept for o in _imports(t) if o[2] in used or o[1] == '*')
+    code     = [_plain(o) for t in kept for o in t.body if not isinstance(o, (ast.Import, ast.ImportFrom))]
+    return hashlib.sha256(json.dumps([imports, code]).encode()).hexdigest()[:16]
 
 # %% ../nbs/00_core.ipynb #d6ca3c63
 def record(
