@@ -1,6 +1,6 @@
 """Run notebooks: the tour, the whole course at quick scale, or some of them at full scale in place.
 
-usage: notebooks.py run | course [NAME ...] | full [NAME ...] | stale
+usage: notebooks.py run | course [NAME ...] | full [NAME ...] | stale | carry NAME ... --why REASON
 """
 import argparse, json, os, re, sys, time
 from contextlib import contextmanager
@@ -165,11 +165,25 @@ def stale():
         if not kept.exists(): print(f'{path.stem}: never run at full scale')
         elif json.loads(kept.read_text(encoding='utf-8')).get('hash') != code_hash(path): print(f'{path.stem}: its code changed after its full run')
 
+def carry(names, why):
+    "Keep the figures of the named notebooks although their code changed, because the change can't have changed them; the reason is kept beside the figures"
+    from miniai.core import code_hash
+    for path in pick(names):
+        kept = nbs/'results'/f'{path.stem}.json'
+        record = json.loads(kept.read_text(encoding='utf-8'))
+        record.update(hash=code_hash(path), carried=[*record.get('carried', []), why])
+        kept.write_text(json.dumps(record, indent=1, ensure_ascii=False) + '\n', encoding='utf-8')
+
 
 if __name__ == '__main__':
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('what', choices=['run', 'course', 'full', 'stale'])
+    parser.add_argument('what', choices=['run', 'course', 'full', 'stale', 'carry'])
     parser.add_argument('names', nargs='*')
+    parser.add_argument('--why', help='for carry: what shows that the figures are still those of this code')
     args = parser.parse_args()
+    if args.what == 'carry':
+        if not (args.names and args.why): parser.error('carry needs the names of notebooks, and --why')
+        carry(args.names, args.why)
+        sys.exit()
     if args.what in ('run', 'stale'): globals()[args.what]()
     else: globals()[args.what](args.names)

@@ -1,5 +1,6 @@
 """Everything that has to hold before a change lands. Prints a line for each check and closes with how many passed and failed."""
 import ast, hashlib, json, os, re, shutil, subprocess, sys, tempfile, time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 root = Path(__file__).resolve().parent.parent
@@ -51,18 +52,66 @@ def notebooks_clean(tmp):
             if any(o.get('output_type') == 'error' for o in c.get('outputs', [])): raise Failed(f'{p.name} keeps an error in its outputs')
     return 'cleaning again changes nothing'
 
+def run_notebook(path, copy):
+    "In a process of its own: run a notebook as `nbdev_test` does, and write it with the outputs of this run to `copy`; ends the process"
+    import torch, nbdev.test
+    from execnb.nbio import write_nb
+    from nbdev.config import get_config
+    class Shell(nbdev.test.CaptureShell):
+        def run_all(self, nb, *args, **kwargs):
+            for c in nb.cells: c.pop('outputs', None)
+            try: super().run_all(nb, *args, **kwargs)
+            finally: write_nb(nb, copy)
+    nbdev.test.CaptureShell = Shell
+    skip = set(get_config().tst_flags.split()) - ({'cuda'} if torch.cuda.is_available() else set())
+    ok, _ = nbdev.test.test_nb(Path(path), skip_flags=skip, basepath=root)
+    sys.stdout.flush(); sys.stderr.flush()
+    os._exit(not ok)                                            # without waiting for what a notebook has left running
+
+def shown(cell):
+    "What a cell has put out: 'text', 'pictures', or both; warnings and progress bars on the error stream don't count"
+    kinds = set()
+    for o in cell.get('outputs') or []:
+        if o['output_type'] == 'stream': kinds |= {'text'} if o['name'] == 'stdout' else set()
+        else: kinds |= {'pictures' if any(k.startswith('image/') for k in o.get('data', {})) else 'text'}
+    return kinds
+
+def lost_outputs(saved, ran):
+    "Cells of a notebook that printed or drew when it `ran`, and have nothing of the kind `saved`"
+    cells = {c['id']: c for c in json.loads(Path(saved).read_text(encoding='utf-8'))['cells']}
+    lost  = [(c, shown(c) - shown(cells[c['id']])) for c in json.loads(Path(ran).read_text(encoding='utf-8'))['cells'] if c['cell_type'] == 'code']
+    return [f"cell {c['id']} puts out {' and '.join(sorted(kinds))} and has none saved: {''.join(c['source']).strip().splitlines()[-1]:.80}"
+            for c,kinds in lost if kinds]
+
+def test_notebook(path, copy):
+    "Run the notebook at `path` in a process of its own, at quick scale and on one thread: seconds, and what is wrong with it"
+    start = time.time()
+    code  = f'import sys; sys.path.insert(0, {str(root/"tools")!r}); import test; test.run_notebook({str(path)!r}, {str(copy)!r})'
+    try: sh(sys.executable, '-c', code, OMP_NUM_THREADS='1', MKL_NUM_THREADS='1')
+    except Failed as e: return time.time()-start, str(e)
+    return time.time()-start, '\n'.join(lost_outputs(path, copy))
+
 def notebook_tests():
-    "All notebooks by `nbdev_test` at quick scale: (names that passed, names that failed, output)"
-    import torch
-    flags = ['--flags', 'cuda'] if torch.cuda.is_available() else []
-    cmd = [str(bin/'nbdev_test'), '--n_workers', '2', '--timing', *flags]
-    try: text, bad = sh(*cmd, OMP_NUM_THREADS='1', MKL_NUM_THREADS='1'), set()
-    except Failed as e:
-        text = str(e)
-        bad = set(re.findall(r'^\s*([\w.]+\.ipynb)\s*$', text.split('Failed On The Following Notebooks')[-1], re.M))
-    every = {p.name for p in nbs.glob('*.ipynb')}
-    if not re.search(r'^Success\.', text, re.M) and not bad: bad = every
-    return sorted(every-bad), sorted(bad), text
+    "All notebooks at quick scale, as many at once as there are cores: rows of (name, seconds, what is wrong with it)"
+    paths = sorted(nbs.glob('*.ipynb'))
+    with tempfile.TemporaryDirectory() as tmp, ThreadPoolExecutor(os.cpu_count()) as pool:
+        res = pool.map(lambda p: test_notebook(p, Path(tmp)/p.name), paths)
+        return [(p.name, *r) for p,r in zip(paths, res)]
+
+def outputs_compared(tmp):
+    "The comparison above, on a notebook of two cells: complete, and with an output removed from each in turn"
+    print_cell, draw_cell = "print('seen')", "import matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.show()"
+    said, drawn = {'output_type': 'stream', 'name': 'stdout', 'text': ['seen']}, {'output_type': 'display_data', 'data': {'image/png': ''}, 'metadata': {}}
+    def cell(id, source, *outputs): return {'cell_type': 'code', 'id': id, 'source': [source], 'metadata': {}, 'execution_count': None, 'outputs': [*outputs]}
+    def faults(*cells):
+        path, copy = Path(tmp)/'some.ipynb', Path(tmp)/'ran.ipynb'
+        path.write_text(json.dumps({'cells': [*cells], 'metadata': {}, 'nbformat': 4, 'nbformat_minor': 5}), encoding='utf-8')
+        return test_notebook(path, copy)[1]
+    for first,second,expected in ([said], [drawn], ''), ([], [drawn], 'cell a puts out text'), ([said], [], 'cell b puts out pictures'), ([said], [said], 'cell b puts out pictures'):
+        got = faults(cell('a', print_cell, *first), cell('b', draw_cell, *second), cell('c', 'x = 1'))
+        if bool(got) != bool(expected) or not got.startswith(expected): raise Failed(f'expected {expected or "no fault"!r}, got {got!r}')
+    if 'ZeroDivisionError' not in faults(cell('a', '1/0')): raise Failed('a notebook that fails was not noticed')
+    return 'an output removed from a notebook is noticed, and so is an error'
 
 def wheel_installs(tmp):
     copy = copy_project(Path(tmp)/'source')
@@ -144,15 +193,14 @@ def main():
         else:            passed  += 1
         print(f'{"ok" if said else "skipped":8} {name} ({time.time()-start:.0f} s): {said or "this machine has no browser; CI has"}', flush=True)
 
-    for name,f in ('export', export_in_sync), ('clean', notebooks_clean), ('wheel', wheel_installs):
+    for name,f in ('export', export_in_sync), ('clean', notebooks_clean), ('wheel', wheel_installs), ('outputs', outputs_compared):
         with tempfile.TemporaryDirectory() as tmp: check(name, f, tmp)
     check('exercises', exercises_complete)
-    good, bad, text = notebook_tests()
-    passed, failed = passed+len(good), failed+len(bad)
-    if bad: print(text)
-    print(*(f'{"FAILED" if n in bad else "ok":8} {n}' for n in sorted(good+bad)), sep='\n')
-    times = re.findall(r'^([\w.]+\.ipynb): (\d+) secs', text, re.M)
-    if times: print('slowest: ' + ', '.join(f'{n.removesuffix(".ipynb")} {t} s' for n,t in times[:5]), flush=True)
+    rows = notebook_tests()
+    for name,secs,fault in rows: print(f'{"FAILED" if fault else "ok":8} {name}' + (f'\n{fault}' if fault else '').replace('\n', '\n         '))
+    failed, passed = failed + sum(bool(f) for *_,f in rows), passed + sum(not f for *_,f in rows)
+    slowest = sorted(rows, key=lambda r: -r[1])[:5]
+    print('slowest: ' + ', '.join(f'{n.removesuffix(".ipynb")} {t:.0f} s' for n,t,_ in slowest), flush=True)
     check('site', site_builds)
     check('browser', site_in_browser)
     def unchanged():
