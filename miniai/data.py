@@ -29,11 +29,23 @@ def _gunzip(path):
     except gzip.BadGzipFile as e: raise ValueError(f'{path} is not a gzip file, or a damaged one ({e}); expected a gzip-compressed IDX file') from e
     except (EOFError, zlib.error) as e: raise ValueError(f'{path} is truncated or damaged ({e}); expected a whole gzip file, fetch it again') from e
 
+def _check_ndim(ndim):
+    "A `TypeError` or `ValueError` unless an array can have so many dimensions"
+    if isinstance(ndim, bool) or not isinstance(ndim, (int, np.integer)):
+        raise TypeError(f'ndim is {ndim!r}, expected an integer')
+    if not 1 <= ndim <= 64: raise ValueError(f'ndim is {ndim}, expected 1 to 64: NumPy has no more dimensions')
+
+def _check_shape(shape, path):
+    "A `ValueError` that names the file unless an array can have this shape; NumPy counts without the zeros"
+    if math.prod(n or 1 for n in shape) >= 2**63:
+        raise ValueError(f'{path} is too large for an array: its header says {shape}, expected less than 2**63 numbers')
+
 def read_idx(
     path,      # a gzip-compressed IDX file of unsigned bytes
-    ndim:int,  # dimensions that it should have: 3 for images, 1 for labels
+    ndim:int,  # dimensions that it should have: 3 for images, 1 for labels; 64 at most
 )->np.ndarray: # array of unsigned bytes in the shape that the file's header says
-    "Read an IDX file. Raises `FileNotFoundError` if there is none, `ValueError` if it is not what it should be; both name the file"
+    "Read an IDX file. Raises `FileNotFoundError` if there is none, `ValueError` if it is not what it should be; both name the file. `ValueError` or `TypeError` for an impossible `ndim`"
+    _check_ndim(ndim)
     raw = _gunzip(path)
     magic = bytes([0, 0, 8, ndim])
     if raw[:4] != magic: raise ValueError(f'{path} has the magic number {list(raw[:4])}, expected {list(magic)}: unsigned bytes in {ndim} dimension(s)')
@@ -42,6 +54,7 @@ def read_idx(
     shape = struct.unpack(f'>{ndim}I', raw[4:start])
     want, got = math.prod(shape), len(raw)-start
     if got != want: raise ValueError(f'{path} has {got:,} bytes of data, expected {want:,}: its header says {" x ".join(map(str, shape))}')
+    _check_shape(shape, path)
     return np.frombuffer(raw, np.uint8, offset=start).reshape(shape).copy()
 
 # %% ../nbs/00_data.ipynb #6e577682
