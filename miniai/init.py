@@ -138,14 +138,15 @@ def plot_func(
 
 # %% ../nbs/12_initializing.ipynb #51714f87
 def _mean_std(model, m, xb):
-    "Mean and deviation of what `m` gives while `model` looks at `xb`"
+    "Mean and deviation of what `m` gives while `model` looks at `xb`, and how near to 0 and 1 its numbers can be brought"
     seen = []
     with Hook(m, lambda hook, mod, inp, outp: seen.append(outp)): model(xb)
     if not seen: raise ValueError(f'the model did not call {m}; is it a part of this model?')
     h = seen[-1]
     if not h.isfinite().all(): raise ValueError(f'{m} gives numbers that are not finite')
     if (h == h[:1]).all(): raise ValueError(f'{m} gives the same for all {len(h)} inputs; there is nothing to scale')
-    return h.mean().item(), h.std().item()
+    wide = h.to(torch.promote_types(h.dtype, torch.float32))
+    return wide.mean().item(), wide.std().item(), max(1e-3, torch.finfo(h.dtype).eps)
 
 # %% ../nbs/12_initializing.ipynb #0f8bdd93
 @torch.no_grad()
@@ -154,29 +155,35 @@ def lsuv_init(
     m:nn.Module,     # the part of it whose output is measured, mostly an activation
     m_in:nn.Module,  # the layer before it, whose weight and bias are changed in place
     xb:torch.Tensor, # a batch of inputs, on the model's device
-)->tuple:            # mean and deviation of the output afterwards, within 0.001 of 0 and 1
+)->tuple:            # mean and deviation of the output afterwards, within 0.001 of 0 and 1 (in bfloat16: 1/128)
     "Layer-wise sequential unit variance (Mishkin and Matas 2016), with the mean as well. Raises `ValueError` and leaves `m_in` as it was if it has no bias, or `m` is not reached, not finite, constant, or can't be brought to mean 0 and deviation 1"
     if getattr(m_in, 'weight', None) is None or getattr(m_in, 'bias', None) is None:
         raise ValueError(f'{m_in} has no weight and bias, and both are needed: one to scale, the other to shift')
     params = m_in.weight, m_in.bias
     kept = [p.clone() for p in params]
+    w, b = [p.to(torch.promote_types(p.dtype, torch.float32), copy=True) for p in params]    # in 16 bits, small changes would be rounded away
     try:
         for _ in range(100):
-            mean, std = _mean_std(model, m, xb)
-            if abs(mean) < 1e-3 and abs(std-1) < 1e-3: return mean, std
-            m_in.bias.sub_(mean)                # shift first,
-            for p in params: p.div_(std)        # then scale both
+            mean, std, near = _mean_std(model, m, xb)
+            if abs(mean) < near and abs(std-1) < near: return mean, std
+            b.sub_(mean)                        # shift first,
+            w.div_(std); b.div_(std)            # then scale both
+            m_in.weight.copy_(w); m_in.bias.copy_(b)
         raise ValueError(f'after 100 rounds {m} has mean {mean:.3g} and deviation {std:.3g}, not 0 and 1. Can its output be negative, and does {m_in} stand before it?')
     except BaseException:
         for p,k in zip(params, kept): p.copy_(k)
         raise
 
 # %% ../nbs/12_initializing.ipynb #a39aeb06
-def _mean_var(x, axes):
-    "Mean and variance of `x` along `axes`, which keep a length of 1"
+def _check_floats(x):
     if not x.is_floating_point(): raise TypeError(f'an input of {x.dtype}, expected floating-point numbers')
+
+def _mean_var(x, axes):
+    "Mean and variance of `x` along `axes`, which keep a length of 1; in float32 if `x` has 16 bits"
+    _check_floats(x)
     n = math.prod(x.shape[a] for a in axes)
     if n < 2: raise ValueError(f'an input of shape {tuple(x.shape)} has {n} value(s) for each deviation, expected at least 2')
+    x = x.to(torch.promote_types(x.dtype, torch.float32))          # a square of 300 is too large for float16
     mean = x.mean(axes, keepdim=True)
     return mean, ((x-mean)**2).mean(axes, keepdim=True)
 
@@ -184,7 +191,7 @@ def _standardise(x, mean, var, eps): return (x-mean)/(var+eps).sqrt()
 
 # %% ../nbs/12_initializing.ipynb #0df97f66
 class LayerNorm(nn.Module):
-    "Each item gets mean 0 and deviation 1 by its own numbers, then a learned scale and shift for each of them (Ba, Kiros and Hinton 2016). Raises `ValueError` for another shape, or a single number"
+    "Each item gets mean 0 and deviation 1 by its own numbers, then a learned scale and shift for each of them (Ba, Kiros and Hinton 2016). Raises `ValueError` for another shape, or a single number, `TypeError` for whole numbers"
     def __init__(self,
         shape,          # of the last axes, which are normalised together: a number or a tuple
         eps:float=1e-5, # added to the variance
@@ -197,7 +204,8 @@ class LayerNorm(nn.Module):
         axes = tuple(range(-len(self.shape), 0))
         if tuple(x.shape[axes[0]:]) != self.shape:
             raise ValueError(f'an input of shape {tuple(x.shape)}, expected the last axes to be {self.shape}')
-        return _standardise(x, *_mean_var(x, axes), self.eps)*self.weight + self.bias
+        y = _standardise(x, *_mean_var(x, axes), self.eps)*self.weight + self.bias
+        return y.to(x.dtype)
 
 # %% ../nbs/12_initializing.ipynb #b57a27a6
 class _ChannelNorm(nn.Module):
@@ -208,23 +216,25 @@ class _ChannelNorm(nn.Module):
         self.weight, self.bias = nn.Parameter(torch.ones(nf)), nn.Parameter(torch.zeros(nf))
 
     def check(self, x):
+        _check_floats(x)
         if x.ndim < 2 or x.shape[1] != self.nf: raise ValueError(f'an input of shape {tuple(x.shape)}, expected (n,{self.nf},...)')
 
     def per_channel(self, p, x): return p.reshape(1, -1, *[1]*(x.ndim-2))      # (nf,) -> (1,nf,1,1)
-    def scale_shift(self, x): return x*self.per_channel(self.weight, x) + self.per_channel(self.bias, x)
+    def scale_shift(self, x, dtype): return (x*self.per_channel(self.weight, x) + self.per_channel(self.bias, x)).to(dtype)
 
 # %% ../nbs/12_initializing.ipynb #96da0be0
 class BatchNorm(_ChannelNorm):
-    "Each channel gets mean 0 and deviation 1 over the batch, in evaluation by the running statistics of training (Ioffe and Szegedy 2015, algorithms 1 and 2). In training, raises `ValueError` for one value a channel"
+    "Each channel gets mean 0 and deviation 1 over the batch, in evaluation by the running statistics of training (Ioffe and Szegedy 2015, algorithms 1 and 2). Raises `ValueError` for another shape and, in training, for one value a channel, `TypeError` for whole numbers"
     def __init__(self,
         nf:int,            # channels
         eps:float=1e-5,    # added to the variance
-        momentum:float=.1, # weight of the newest batch in the running statistics
+        momentum:float=.1, # weight of the newest batch in the running statistics; None: all batches count alike
     ):
         super().__init__(nf, eps)
         self.momentum = momentum
         self.register_buffer('running_mean', torch.zeros(nf))
         self.register_buffer('running_var',  torch.ones(nf))
+        if momentum is None: self.register_buffer('num_batches_tracked', torch.tensor(0))
 
     def forward(self, x):   # (n,nf,...)
         self.check(x)
@@ -232,12 +242,25 @@ class BatchNorm(_ChannelNorm):
             mean, var = _mean_var(x, (0, *range(2, x.ndim)))                   # (1,nf,1,1)
             self.update(mean.flatten(), var.flatten(), x.numel()//self.nf)
         else: mean, var = (self.per_channel(s, x) for s in (self.running_mean, self.running_var))
-        return self.scale_shift(_standardise(x, mean, var, self.eps))
+        return self.scale_shift(_standardise(x, mean, var, self.eps), x.dtype)
 
     @torch.no_grad()
     def update(self, mean, var, n):
-        self.running_mean.lerp_(mean, self.momentum)
-        self.running_var .lerp_(var*n/(n-1), self.momentum)
+        momentum = self.momentum
+        if momentum is None:
+            self.num_batches_tracked += 1
+            momentum = 1/self.num_batches_tracked.item()
+        self.running_mean.lerp_(mean, momentum)
+        self.running_var .lerp_(var*n/(n-1), momentum)
+
+    def _apply(self, fn, *args, **kwargs):
+        "What `half`, `to` and the like call; the running statistics stay in float32, since in 16 bits a small update is rounded away"
+        stats = {k: getattr(self, k) for k in ('running_mean', 'running_var')}
+        super()._apply(fn, *args, **kwargs)
+        for k,s in stats.items():
+            now = getattr(self, k)
+            if now.dtype.itemsize < 4: setattr(self, k, s.to(now.device))
+        return self
 
 # %% ../nbs/12_initializing.ipynb #df35ea54
 class InstanceNorm(_ChannelNorm):
@@ -249,7 +272,7 @@ class InstanceNorm(_ChannelNorm):
 
     def forward(self, x):   # (n,nf,...)
         self.check(x)
-        return self.scale_shift(_standardise(x, *_mean_var(x, tuple(range(2, x.ndim))), self.eps))
+        return self.scale_shift(_standardise(x, *_mean_var(x, tuple(range(2, x.ndim))), self.eps), x.dtype)
 
 # %% ../nbs/12_initializing.ipynb #5d56b76e
 class GroupNorm(_ChannelNorm):
@@ -266,7 +289,7 @@ class GroupNorm(_ChannelNorm):
     def forward(self, x):   # (n,nf,...)
         self.check(x)
         g = x.reshape(len(x), self.groups, math.prod(x.shape[1:])//self.groups) # (n,groups,nf/groups*h*w)
-        return self.scale_shift(_standardise(g, *_mean_var(g, (2,)), self.eps).reshape(x.shape))
+        return self.scale_shift(_standardise(g, *_mean_var(g, (2,)), self.eps).reshape(x.shape), x.dtype)
 
 # %% ../nbs/12_initializing.ipynb #961dddbd
 def clean_tb():
