@@ -7,6 +7,7 @@ __all__ = ['flat', 'gaussian', 'distances', 'shift', 'meanshift', 'centres']
 
 # %% ../nbs/03_meanshift.ipynb #65468e10
 import math
+from functools import lru_cache
 import torch
 
 # %% ../nbs/03_meanshift.ipynb #f49226a2
@@ -26,31 +27,60 @@ def gaussian(
     return torch.exp(-.5*(d/bw)**2) / (bw*math.sqrt(2*math.pi))
 
 # %% ../nbs/03_meanshift.ipynb #7f28ab44
+@torch.no_grad()
 def distances(
     P:torch.Tensor, # points (n,d)
     X:torch.Tensor, # points (m,d)
     squared=False,  # the squares of the distances?
-)->torch.Tensor:    # (n,m)
+)->torch.Tensor:    # (n,m), in `float32` for points of 16 bits
     "Euclidean distance of every row of `P` from every row of `X`, one coordinate after the other, so that it is as exact far from zero as near it; no gradients. Raises `ValueError` for shapes that don't fit, `TypeError` for types that don't"
     if P.ndim != 2 or X.ndim != 2 or not P.shape[1] == X.shape[1] > 0: raise ValueError(f'points of shape {tuple(P.shape)} and {tuple(X.shape)}, expected (n,d) and (m,d)')
     if P.dtype != X.dtype or not X.is_floating_point(): raise TypeError(f'points are {P.dtype} and {X.dtype}, expected the same floating point type')
+    P, X = (o.to(torch.promote_types(o.dtype, torch.float32)) for o in (P, X))
     d2, d = X.new_empty(2, len(P), len(X))
     first, *others = zip(P.T[:,:,None], X.T.contiguous())        # a coordinate of all points: (n,1), (m,)
     torch.sub(*first, out=d2).square_()
     for o in others: d2 += torch.sub(*o, out=d).square_()
     return d2 if squared else d2.sqrt_()
 
+# %% ../nbs/03_meanshift.ipynb #5e6fa20a
+def _float32(X, bandwidth):
+    "Points of 16 bits in `float32`, and the bandwidth rounded as they are; others as they are"
+    if X.dtype not in (torch.float16, torch.bfloat16): return X, bandwidth
+    return X.float(), torch.tensor(float(bandwidth), dtype=X.dtype).item()
+
+def _check_weights(w, shape):
+    "Raises `TypeError` or `ValueError` unless `w` is a tensor of this shape"
+    if not isinstance(w, torch.Tensor): raise TypeError(f'the kernel gives a {type(w).__name__}, expected a tensor')
+    if w.shape != shape:
+        raise ValueError(f'the kernel gives weights of shape {tuple(w.shape)}, expected that of the distances, {shape}')
+
 # %% ../nbs/03_meanshift.ipynb #af33dbf2
+@lru_cache
+def _square(bandwidth, dtype):
+    "The largest number whose root is not above the bandwidth"
+    h = torch.tensor(bandwidth, dtype=dtype)
+    h2, up = h*h, torch.full_like(h, math.inf)
+    while h2.nextafter(up).sqrt() <= h < up: h2 = h2.nextafter(up)
+    return h2.item()
+
+def _within(P, X, bandwidth):
+    "1 where a row of `P` is at most a bandwidth from one of `X`, else 0: the flat kernel without a root or new memory"
+    d2 = distances(P, X, squared=True)
+    return d2.le_(_square(float(bandwidth), d2.dtype))
+
+@torch.no_grad()
 def shift(
     P:torch.Tensor,   # walkers (n,d)
     X:torch.Tensor,   # data (m,d)
     bandwidth:float,  # for the kernel
-    kernel=gaussian,  # (distances, bandwidth) -> weights
+    kernel=gaussian,  # (distances, bandwidth) -> weights, of any type
 )->tuple:             # where the walkers go (n,d); the weight that each saw in all (n,), an estimate of the density where it was
-    "One step of mean shift: to the average of `X`, weighted by the kernel of the distance (Comaniciu and Meer 2002, eq. 20). Raises `ValueError` if a walker sees nothing"
-    if kernel is flat: w = distances(P, X, squared=True).le_(bandwidth**2)   # no root, no new memory
-    else:              w = kernel(distances(P, X), bandwidth)                # (n,m)
-    if w.shape != (len(P), len(X)): raise ValueError(f'the kernel gives weights of shape {tuple(w.shape)}, expected that of the distances, {(len(P), len(X))}')
+    "One step of mean shift: to the average of `X`, weighted by the kernel of the distance (Comaniciu and Meer 2002, eq. 20). Computed in `float32` for points of 16 bits; no gradients. Raises `ValueError` if a walker sees nothing, or for weights of another shape, `TypeError` if the kernel gives no tensor"
+    (P, _), (X, bandwidth) = _float32(P, bandwidth), _float32(X, bandwidth)
+    w = _within(P, X, bandwidth) if kernel is flat else kernel(distances(P, X), bandwidth)   # (n,m)
+    _check_weights(w, (len(P), len(X)))
+    w = w.to(X.dtype)                                             # a kernel may answer yes or no
     total = w.sum(1)
     if not ((total > 0) & total.isfinite()).all(): raise ValueError('a walker sees no point: its weights add up to 0, or to something infinite or not a number. Is the kernel right, the bandwidth large enough?')
     return (w @ X.T.contiguous().T) / total[:,None], total        # one column of X after the other in memory: faster
@@ -61,6 +91,14 @@ def _check_points(X, name='X'):
     if X.ndim != 2 or 0 in X.shape: raise ValueError(f'{name} has shape {tuple(X.shape)}, expected (n,d) with at least one point')
     if not X.isfinite().all(): raise ValueError(f'{name} has values that are infinite or not a number')
 
+def _check_bandwidth(bandwidth, X):
+    "Raises `ValueError` unless the bandwidth is positive, also when it is rounded as `X` is, and its square too"
+    if not 0 < bandwidth < math.inf: raise ValueError(f'bandwidth is {bandwidth}, expected a positive number')
+    h = torch.tensor(_float32(X[:0], bandwidth)[1], dtype=torch.promote_types(X.dtype, torch.float32))
+    if not 0 < h*h < math.inf:
+        raise ValueError(f'bandwidth is {bandwidth}, expected a positive number that {X.dtype} can hold, and its square')
+
+@torch.no_grad()
 def meanshift(
     X:torch.Tensor,     # points (n,d), floating point, on any device
     bandwidth:float,    # for the kernel, in the units of `X`, above 0
@@ -70,11 +108,12 @@ def meanshift(
     max_iter:int=300,   # steps after which all stop
     with_seen=False,    # also give the weight that each walker saw at its last step?
 ):                      # where each point ended (n,d), or a pair of that and the weights (n,)
-    "Mean shift: each point walks uphill on the density of `X`, which itself stays (Fukunaga and Hostetler 1975; Comaniciu and Meer 2002). Raises `ValueError` or `TypeError` for points or settings that make no sense"
+    "Mean shift: each point walks uphill on the density of `X`, which itself stays (Fukunaga and Hostetler 1975; Comaniciu and Meer 2002). Points of 16 bits walk in `float32` and are rounded at the end; no gradients. Raises `ValueError` or `TypeError` for points or settings that make no sense"
     _check_points(X)
-    if not 0 < bandwidth < math.inf: raise ValueError(f'bandwidth is {bandwidth}, expected a positive number')
+    _check_bandwidth(bandwidth, X)
     if bs < 1 or max_iter < 1: raise ValueError(f'bs is {bs} and max_iter {max_iter}, expected at least 1')
     if not tol >= 0: raise ValueError(f'tol is {tol}, expected at least 0')
+    dtype, (X, bandwidth) = X.dtype, _float32(X, bandwidth)
     P, seen = X.clone(), X.new_zeros(len(X))
     walking = torch.arange(len(X), device=X.device)
     for _ in range(max_iter):
@@ -85,22 +124,25 @@ def meanshift(
             P[i] = new
         walking = torch.cat(still)
         if not len(walking): break
+    P = P.to(dtype)
     return (P, seen) if with_seen else P
 
 # %% ../nbs/03_meanshift.ipynb #4307d1f9
+@torch.no_grad()
 def centres(
     shifted:torch.Tensor,    # where points ended (n,d), as `meanshift` gives them
     bandwidth:float,         # places at most this far apart are one
     seen:torch.Tensor=None,  # weight that each saw (n,), to decide who speaks for all (default: how many of `shifted` are within the bandwidth)
 )->torch.Tensor:             # centres (k,d), those that saw most first
-    "Merge the ends of mean shift: the end that saw most is a centre and takes in all within the bandwidth, then again; ties go to the larger coordinates. Raises `ValueError` for shapes that don't fit or a bandwidth that makes no sense"
+    "Merge the ends of mean shift: the end that saw most is a centre and takes in all within the bandwidth, then again; ties go to the larger coordinates. No gradients. Raises `ValueError` for shapes that don't fit or a bandwidth that makes no sense"
     _check_points(shifted, 'shifted')
-    if not 0 < bandwidth < math.inf: raise ValueError(f'bandwidth is {bandwidth}, expected a positive number')
-    if seen is None: seen = torch.cat([flat(distances(P, shifted), bandwidth).sum(1) for P in shifted.split(128)])
+    _check_bandwidth(bandwidth, shifted)
+    dtype, (shifted, bandwidth) = shifted.dtype, _float32(shifted, bandwidth)
+    if seen is None: seen = torch.cat([_within(P, shifted, bandwidth).sum(1) for P in shifted.split(128)])
     if seen.shape != shifted.shape[:1]: raise ValueError(f'seen has shape {tuple(seen.shape)}, expected ({len(shifted)},)')
     keys = [(s, *p) for s,p in zip(seen.tolist(), shifted.tolist())]
     left, found = shifted[sorted(range(len(keys)), key=keys.__getitem__, reverse=True)], []
     while len(left):
         found.append(left[0])
-        left = left[distances(left, left[:1], squared=True)[:,0] > bandwidth**2]
-    return torch.stack(found)
+        left = left[_within(left, left[:1], bandwidth)[:,0] == 0]
+    return torch.stack(found).to(dtype)
