@@ -682,6 +682,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                 'miniai.tensors.Matrix.__repr__': ('matmul.html#matrix.__repr__', 'miniai/tensors.py'),
                                 'miniai.tensors._check_fit': ('matmul.html#_check_fit', 'miniai/tensors.py'),
                                 'miniai.tensors._compiled': ('matmul.html#_compiled', 'miniai/tensors.py'),
+                                'miniai.tensors._wide': ('matmul.html#_wide', 'miniai/tensors.py'),
                                 'miniai.tensors.broadcast_shape': ('matmul.html#broadcast_shape', 'miniai/tensors.py'),
                                 'miniai.tensors.chunks': ('matmul.html#chunks', 'miniai/tensors.py'),
                                 'miniai.tensors.frobenius': ('matmul.html#frobenius', 'miniai/tensors.py'),
