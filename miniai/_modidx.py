@@ -543,6 +543,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                             'miniai.rng.WichmannHill.randrange': ('random.html#wichmannhill.randrange', 'miniai/rng.py'),
                             'miniai.rng.WichmannHill.state': ('random.html#wichmannhill.state', 'miniai/rng.py'),
                             'miniai.rng.WichmannHill.uniform': ('random.html#wichmannhill.uniform', 'miniai/rng.py'),
+                            'miniai.rng._check_numbers': ('random.html#_check_numbers', 'miniai/rng.py'),
                             'miniai.rng._powers': ('random.html#_powers', 'miniai/rng.py'),
                             'miniai.rng._scatter': ('random.html#_scatter', 'miniai/rng.py'),
                             'miniai.rng._split': ('random.html#_split', 'miniai/rng.py'),
