@@ -515,6 +515,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                             'miniai.nca.SimpleCA.forward': ('nca.html#simpleca.forward', 'miniai/nca.py'),
                             'miniai.nca.SimpleCA.nothing': ('nca.html#simpleca.nothing', 'miniai/nca.py'),
                             'miniai.nca.SimpleCA.run': ('nca.html#simpleca.run', 'miniai/nca.py'),
+                            'miniai.nca._check_float': ('nca.html#_check_float', 'miniai/nca.py'),
                             'miniai.nca._check_state': ('nca.html#_check_state', 'miniai/nca.py'),
                             'miniai.nca.cut_hole': ('nca.html#cut_hole', 'miniai/nca.py'),
                             'miniai.nca.load_nca': ('nca.html#load_nca', 'miniai/nca.py'),
