@@ -664,6 +664,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                               'miniai.style.TensorModel': ('style.html#tensormodel', 'miniai/style.py'),
                               'miniai.style.TensorModel.__init__': ('style.html#tensormodel.__init__', 'miniai/style.py'),
                               'miniai.style.TensorModel.forward': ('style.html#tensormodel.forward', 'miniai/style.py'),
+                              'miniai.style._check_floats': ('style.html#_check_floats', 'miniai/style.py'),
+                              'miniai.style._float32': ('style.html#_float32', 'miniai/style.py'),
                               'miniai.style._pick': ('style.html#_pick', 'miniai/style.py'),
                               'miniai.style._relative': ('style.html#_relative', 'miniai/style.py'),
                               'miniai.style._same': ('style.html#_same', 'miniai/style.py'),
