@@ -713,6 +713,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                  'miniai.tracking.WandBCB.load_state_dict': ('tracking.html#wandbcb.load_state_dict', 'miniai/tracking.py'),
                                  'miniai.tracking.WandBCB.state_dict': ('tracking.html#wandbcb.state_dict', 'miniai/tracking.py'),
                                  'miniai.tracking._check_config': ('tracking.html#_check_config', 'miniai/tracking.py'),
+                                 'miniai.tracking._histogram': ('tracking.html#_histogram', 'miniai/tracking.py'),
                                  'miniai.tracking._image': ('tracking.html#_image', 'miniai/tracking.py'),
                                  'miniai.tracking._put': ('tracking.html#_put', 'miniai/tracking.py'),
                                  'miniai.tracking._records': ('tracking.html#_records', 'miniai/tracking.py'),
