@@ -20,7 +20,7 @@ from .learner import CheckpointCB, TrainCB, _generators, _parts, _tensors
 def _step_seconds(device, dtype):
     "Seconds of a forward and a backward pass through two convolutions and a matrix product"
     bs, nf = (64, 32) if device.type == 'cpu' else (256, 128)                        # a GPU is idle with less
-    def filled(*shape): return torch.linspace(-1, 1, math.prod(shape), device=device).reshape(shape)    # draws no random numbers
+    def filled(*shape): return torch.linspace(-1, 1, math.prod(shape), device=device).reshape(shape)    # nothing is drawn
     x, w, m = filled(bs, nf, 14, 14), filled(nf, nf, 3, 3).requires_grad_(), filled(nf, nf).requires_grad_()
     start = perf_counter()
     with torch.enable_grad(), torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32):
@@ -34,7 +34,7 @@ def _step_seconds(device, dtype):
 @cache
 def _fastest(device):
     lacks = device.type == 'cuda' and not torch.cuda.is_bf16_supported(including_emulation=False)
-    worth = {torch.float32: .9, torch.bfloat16: 1., torch.float16: 1.1}              # fewer digits, and a loss scale, must be worth it
+    worth = {torch.float32: .9, torch.bfloat16: 1., torch.float16: 1.1}              # factors of the times
     if device.type == 'cpu': worth.pop(torch.float16)
     if lacks: worth.pop(torch.bfloat16)
     seconds = dict.fromkeys(worth, math.inf)
@@ -45,7 +45,7 @@ def _fastest(device):
 def fast_dtype(
     device=def_device # where it is to be fast: 'cpu', 'cuda', 'mps' or a `torch.device`
 )->torch.dtype:       # `torch.float32`, `torch.bfloat16` or, on a GPU, `torch.float16`
-    "The type of numbers in which a training step (under autocast) is fastest on `device`; measured once per process, in a fraction of a second where 16 bits are fast and a few seconds where they aren't"
+    "The type of numbers in which a training step is fastest on `device`, under autocast; measured once per process"
     return _fastest(torch.empty(0, device=device).device)
 
 # %% ../nbs/16_accelerate.ipynb #2beb22c5
@@ -58,9 +58,11 @@ def _device(learn):
 
 def _check_scalable(opt):
     if not hasattr(opt, 'param_groups'):
-        raise TypeError(f"float16 scales gradients, for which an optimizer needs param_groups, and this is a {type(opt).__module__}.{type(opt).__name__}; expected one with param_groups, or dtype=torch.bfloat16")
+        raise TypeError(f'float16 scales gradients, and {type(opt).__module__}.{type(opt).__name__} has no param_groups to find them by; '
+                        'expected an optimizer with param_groups, or dtype=torch.bfloat16')
     if any(p.dtype == torch.float16 for p in _params(opt)):
-        raise ValueError('some of the weights that are trained are float16; expected float32 (model.float()): MixedPrecision makes the 16-bit copies itself')
+        raise ValueError('some of the trained weights are float16, expected float32 (model.float()): '
+                         'MixedPrecision makes the 16-bit copies itself')
 
 # %% ../nbs/16_accelerate.ipynb #0df078bf
 class _ScaledCB(TrainCB):
@@ -120,7 +122,8 @@ class MixedPrecision(_ScaledCB):
         "Raises `ValueError` if the checkpoint is of another type"
         dtype = str(self.autocast.fast_dtype)
         if state['dtype'] != dtype:
-            raise ValueError(f"the checkpoint was trained in {state['dtype']}, this fit is in {dtype}{'' if self.dtype else ', the fastest here'}; to go on with it, say MixedPrecision(dtype={state['dtype']})")
+            raise ValueError(f"the checkpoint was trained in {state['dtype']}, this fit is in {dtype}{'' if self.dtype else ', the fastest here'}; "
+                             f"to go on with it, say MixedPrecision(dtype={state['dtype']})")
         self.scaler.load_state_dict(state['scaler'])
         self.skipped = state['skipped']
 
@@ -156,7 +159,8 @@ class _Compared:
 
 # %% ../nbs/16_accelerate.ipynb #b224d9dd
 class AccelerateCB(_ScaledCB):
-    """Trains with Hugging Face's Accelerate: in one process or several, each with a share of every batch, as the launcher says. In `after_backward` gradients are true, also with 'fp16'.
+    """Trains with Hugging Face's Accelerate: in one process or several, each with a share of every batch, as the launcher says.
+    In `after_backward` gradients are true, also with 'fp16'.
     Tensors of a batch that are as long as the first are shared out, lists are not; each tensor of the predictions must have one entry an image"""
     order = -1   # a batch is shared out when all that changes it is done, and whole again before the metrics
     def __init__(self,
@@ -214,8 +218,9 @@ class AccelerateCB(_ScaledCB):
         super().get_loss(learn)
         if self.world == 1: return
         learn.loss = learn.loss*self.weight
-        wide = torch.promote_types(learn.loss.dtype, torch.float32)                      # a mean of losses in 16 bits would lose digits
-        learn.loss.data = self.acc.reduce(learn.loss.detach().to(wide), 'mean').to(learn.loss.dtype)    # everyone's value, my gradient
+        wide = torch.promote_types(learn.loss.dtype, torch.float32)                      # 16 bits would lose digits
+        mean = self.acc.reduce(learn.loss.detach().to(wide), 'mean')
+        learn.loss.data = mean.to(learn.loss.dtype)                                      # everyone's value, my gradient
 
     def backward(self, learn): self.scaled_backward(learn, lambda: self.acc.backward(learn.loss))   # averaged over the processes
     def step(self, learn):
