@@ -73,7 +73,8 @@ def uniform(self:WichmannHill,
     hi:float=1., # upper end, above `lo`
 )->float:        # a number between `lo` and `hi`
     "The next uniform number between `lo` and `hi`; raises a `ValueError` unless lo < hi, at a finite distance"
-    if not 0 < hi-lo < math.inf: raise ValueError(f'uniform between {lo} and {hi}: expected lo < hi, at a finite distance')
+    if not 0 < hi-lo < math.inf:
+        raise ValueError(f'uniform between {lo} and {hi}: expected lo < hi, at a finite distance')
     return lo + (hi-lo)*self.random()
 
 # %% ../nbs/02_random.ipynb #135371c8

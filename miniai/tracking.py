@@ -112,7 +112,7 @@ def _image(im):
 
 # %% ../nbs/17_tracking.ipynb #f6305a05
 def _histogram(g):
-    "Counts and edges of 64 bins, as by NumPy; where the numbers lie too far apart for so many between the least and the greatest, of wider ones"
+    "Counts and edges of 64 bins, as by NumPy; of wider ones where floats are too coarse for so many"
     try: return np.histogram(g, 64)
     except ValueError: room = 64*np.spacing(abs(g).max())
     return np.histogram(g, 64, (g.min()-room, g.max()+room))
