@@ -13,8 +13,9 @@ from time import perf_counter
 
 import fastcore.all as fc, numpy as np, torch, torch.nn.functional as F
 
+from .checkpoint import CheckpointCB, _generators
 from .core import _map_tensors, def_device, to_device
-from .learner import CheckpointCB, TrainCB, _generators, _parts, _tensors
+from .learner import TrainCB, _parts, _tensors
 
 # %% ../nbs/16_accelerate.ipynb #c886efbf
 def _step_seconds(device, dtype):

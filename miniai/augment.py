@@ -14,10 +14,11 @@ import math
 import fastcore.all as fc, torch, torch.nn.functional as F
 from torch import nn
 
+from .checkpoint import CheckpointCB
 from .core import def_device, load_asset, to_cpu
 from .datasets import show_images
 from .init import BatchTransformCB
-from .learner import Callback, CancelFitException, CheckpointCB, Learner, MetricsCB, ProgressCB
+from .learner import Callback, CancelFitException, Learner, MetricsCB, ProgressCB
 from .resnet import get_resnet
 from .sgd import RecorderCB
 
