@@ -155,15 +155,19 @@ class DataLoaders:
 
 # %% ../nbs/06_datasets.ipynb #66487dc6
 def _check_mean_std(mean, std):
-    if not torch.as_tensor(mean).isfinite().all(): raise ValueError(f'a mean of {mean}, expected a finite number, or one for each channel')
-    if not (torch.as_tensor(std) > 0).all(): raise ValueError(f'a deviation of {std}, expected more than 0; are all pixels the same?')
-    if not torch.as_tensor(std).isfinite().all(): raise ValueError(f'a deviation of {std}, expected a finite number, or one for each channel')
+    if not torch.as_tensor(mean).isfinite().all():
+        raise ValueError(f'a mean of {mean}, expected a finite number, or one for each channel')
+    if not (torch.as_tensor(std) > 0).all():
+        raise ValueError(f'a deviation of {std}, expected more than 0; are all pixels the same?')
+    if not torch.as_tensor(std).isfinite().all():
+        raise ValueError(f'a deviation of {std}, expected a finite number, or one for each channel')
 
 def _per_channel(v, channels):
-    "One number as it is; one for each channel (list, array or tensor) as a tensor (c,1,1), in float64 since more is computed with it"
+    "One number as it is; one for each channel (list, array or tensor) as a tensor (c,1,1) in float64"
     t = torch.as_tensor(np.asarray(to_cpu(v), float))
     if not t.ndim: return v
-    if t.numel() != channels: raise ValueError(f'{t.numel()} number(s) for the channels of images that have {channels}: {v}; expected one for each, or a single number')
+    if t.numel() != channels: raise ValueError(f'{t.numel()} number(s) for the channels of images that have {channels}'
+                                               f': {v}; expected one for each, or a single number')
     return t.reshape(channels,1,1)
 
 def _float32_on(v, device):
@@ -182,7 +186,7 @@ class BatchLoader:
         std=1.,        # what they are divided by then: a number, or one for each channel
         device='cpu',  # where the images are kept and the batches made
     ):
-        "Raises `ValueError` for images that are not bytes, for shapes that do not fit, and for a mean or deviation that makes no sense"
+        "Raises `ValueError` for images that are not bytes, shapes that do not fit, and a mean or deviation that makes no sense"
         x, y = torch.as_tensor(x), torch.as_tensor(y)
         if x.dtype != torch.uint8: raise ValueError(f'images of {x.dtype}, expected unsigned bytes (uint8) from 0 to 255')
         if x.ndim not in (3,4): raise ValueError(f'images of shape {tuple(x.shape)}, expected (n,h,w) or (n,c,h,w)')
@@ -209,7 +213,7 @@ def from_arrays(cls:DataLoaders,
     x_train, y_train, # images and labels to train with, as `BatchLoader` takes them
     x_valid, y_valid, # images and labels to validate with
     batch_size:int,   # images in a batch (twice as many in validation)
-    mean=None,        # of the pixels in [0,1]: a number, or one for each channel (default: one number, measured on `x_train`)
+    mean=None,        # of the pixels in [0,1]: a number, or one for each channel (default: one, measured on `x_train`)
     std=None,         # deviation of the pixels in [0,1], likewise
     device='cpu',     # where the images are kept and the batches made
 ):                    # `DataLoaders`
@@ -231,18 +235,18 @@ def _to_rgb(im):
         im = PIL.Image.alpha_composite(PIL.Image.new('RGBA', im.size, 'white'), im)
     return im.convert('RGB')
 
-_turns = {2: Transpose.FLIP_LEFT_RIGHT, 3: Transpose.ROTATE_180, 4: Transpose.FLIP_TOP_BOTTOM,   # what EXIF's Orientation asks for
+_turns = {2: Transpose.FLIP_LEFT_RIGHT, 3: Transpose.ROTATE_180, 4: Transpose.FLIP_TOP_BOTTOM,   # by Orientation
           5: Transpose.TRANSPOSE, 6: Transpose.ROTATE_270, 7: Transpose.TRANSVERSE, 8: Transpose.ROTATE_90}
 
 def _orientation(im):
-    "EXIF's Orientation of a PIL image, 1 (upright) to 8, and a list with what is wrong with it; what makes no sense counts as 1"
+    "EXIF's Orientation of a PIL image, 1 (upright) to 8, and a list of what is wrong with it, in which case it is 1"
     try: tag = im.getexif().get(0x0112, 1)
-    except Exception as e: return 1, [f'its EXIF data cannot be read and are ignored: {e}']      # Pillow raises many kinds
+    except Exception as e: return 1, [f'its EXIF data cannot be read and are ignored: {e}']
     if tag in range(1, 9): return tag, []
     return 1, [f'its EXIF Orientation is {tag!r} and is ignored; expected a whole number from 1 to 8']
 
 def _open_upright(path):
-    "The image in a file in 8-bit RGB, turned as its EXIF data ask for, and a list of what is wrong with the file, Pillow's own warnings included"
+    "The image in a file, upright and in 8-bit RGB, and a list of what is wrong with the file, Pillow's warnings among it"
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter('always')
         with PIL.Image.open(path) as im:
@@ -281,7 +285,7 @@ def read_image(
     return im
 
 # %% ../nbs/06_datasets.ipynb #bd5249da
-_no_images = {'.txt', '.md', '.csv', '.tsv', '.json', '.jsonl', '.xml', '.html', '.yaml', '.yml', '.ini', '.log', '.db', '.py', '.ipynb'}
+_no_images = set('.txt .md .csv .tsv .json .jsonl .xml .html .yaml .yml .ini .log .db .py .ipynb'.split())
 
 def _list(folder, wanted):
     "What `wanted` accepts in a folder, hidden things aside, in the same order on every system"
@@ -289,7 +293,8 @@ def _list(folder, wanted):
 
 def _deeper(folder):
     "All files in the folders in a folder, hidden things aside"
-    return [p for p in sorted(folder.rglob('*')) if p.parent != folder and _is_file(p) and not any(o.startswith('.') for o in p.relative_to(folder).parts)]
+    def hidden(p): return any(o.startswith('.') for o in p.relative_to(folder).parts)
+    return [p for p in sorted(folder.rglob('*')) if p.parent != folder and _is_file(p) and not hidden(p)]
 
 def _is_file(p): return p.is_file() or p.is_symlink() and not p.exists()     # or a link to a file that is gone
 
@@ -306,7 +311,7 @@ def _own_size(path):
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')                                  # whoever reads the image is told
             with PIL.Image.open(path) as im:
-                on_its_side = im.format != 'TIFF' and _orientation(im)[0] > 4    # Pillow swaps the sides of a TIFF by itself
+                on_its_side = im.format != 'TIFF' and _orientation(im)[0] > 4   # Pillow swaps a TIFF's sides by itself
                 return im.size if on_its_side else im.size[::-1]
     except Exception: return None
 
@@ -315,7 +320,7 @@ def _some(things, n=3):
     return ', '.join(map(str, things[:n])) + (f' and {len(things)-n} more' if len(things) > n else '')
 
 def _read_files(paths, size):
-    "What can be read of some image files, as triples (path, array, list of what is wrong with it), and what was wrong with the others"
+    "What can be read of some image files, as (path, array, list of what is wrong with it), and why the others can't"
     good, bad = [], []
     for p in paths:
         try: good.append((p, *_read_image(p, size)))
@@ -323,27 +328,32 @@ def _read_files(paths, size):
     return good, bad
 
 def _outside(folder, classes):
-    "What `read_folder` leaves out: images beside the class folders, images nested deeper, and files of a kind that Pillow doesn't read"
+    "What is left out: images beside the class folders, images nested deeper, and files of a kind that Pillow doesn't read"
     beside, nested = _list(folder, _is_file), [p for c in classes for p in _deeper(c)]
     inside = [p for c in classes for p in _list(c, _is_file)]
-    return [list(filter(_is_image, beside)), list(filter(_is_image, nested)), list(filter(_is_unknown, beside+inside+nested))]
+    unknown = list(filter(_is_unknown, beside+inside+nested))
+    return list(filter(_is_image, beside)), list(filter(_is_image, nested)), unknown
 
 # %% ../nbs/06_datasets.ipynb #869031d6
-def _endings(paths): return ', '.join(f'{n} {s or "without ending"}' for s,n in Counter(p.suffix.lower() for p in paths).most_common(5))
+def _endings(paths):
+    count = Counter(p.suffix.lower() for p in paths)
+    return ', '.join(f'{n} {s or "without ending"}' for s,n in count.most_common(5))
 
 def _left_out(bad, unknown, empty, n=20):
     "Warnings of what can't be read: the first `n` bad images by name, then how many more there are"
     notes = [f'left out an image: {e}' for e in bad[:n]]
-    if bad[n:]:  notes.append(f'left out {len(bad)-n} more images that cannot be read')
-    if unknown:  notes.append(f'left out {len(unknown)} file(s) of a kind that Pillow does not read ({_endings(unknown)}), for example {unknown[0]}')
+    if bad[n:]: notes.append(f'left out {len(bad)-n} more images that cannot be read')
+    if unknown: notes.append(f'left out {len(unknown)} file(s) of a kind that Pillow does not read '
+                             f'({_endings(unknown)}), for example {unknown[0]}')
     return notes + [f'left out the class {c.name!r}: there is no image in {c} that can be read' for c in empty]
 
 def _changed(good, own, hw=None):
-    "Warnings of images that are used, but not quite as they are in their files; of other sizes than `hw` only if that wasn't asked for"
+    "Warnings of images that are used, but not quite as they are in their files"
     odd   = [f'{p}: {notes[0]}' for p,_,notes in good if notes]
     other = [f'{p} ({own[p][0]} x {own[p][1]})' for p,*_ in good if hw and own[p] not in (hw, None)]
     notes = [f'{len(odd)} of {len(good)} images came with a warning, for example {odd[0]}'] if odd else []
-    if other: notes.append(f'scaled and cut {len(other)} of {len(good)} images to the most frequent size, {hw[0]} x {hw[1]} (height x width): {_some(other)}')
+    if other: notes.append(f'scaled and cut {len(other)} of {len(good)} images to the most frequent size, '
+                           f'{hw[0]} x {hw[1]} (height x width): {_some(other)}')
     return notes
 
 def _misplaced(beside, nested, layout):
@@ -371,8 +381,9 @@ def _read_folder(folder, size=None):
     if len(names) > 1: notes += _misplaced(beside, nested, layout)                    # otherwise the error says it
     for note in notes: warnings.warn(note, stacklevel=3)
     deeper = f' and {len(nested)} nested deeper, such as {nested[0]}' if nested else ''
-    if len(names) < 2: raise ValueError(f'{folder} has {len(names)} class(es) with images ({_some(names) or "none"}) and {len(beside)} image(s) '
-                                        f'outside of any class{deeper}; expected a folder for each of two or more classes, with the images in it: {layout}')
+    if len(names) < 2: raise ValueError(
+        f'{folder} has {len(names)} class(es) with images ({_some(names) or "none"}) and {len(beside)} image(s) '
+        f'outside of any class{deeper}; expected a folder for each of two or more classes, with the images in it: {layout}')
 
     x = np.stack([im for _,im,_ in good])                                             # (n,3,h,w)
     if (x == x[:,:1]).all(): x = x[:,:1].copy()                                       # all are grey: one channel says it all

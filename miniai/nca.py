@@ -25,7 +25,7 @@ def _check_state(x, c=None):
     if x.ndim != 4 or c and x.shape[1] != c: raise ValueError(f'a state of shape {tuple(x.shape)}, expected (n,{c or "c"},h,w)')
 
 def _check_float(x):
-    if not x.is_floating_point(): raise ValueError(f'a state of {x.dtype}, expected floating-point numbers: the filters are eighths')
+    if not x.is_floating_point(): raise ValueError(f'a state of {x.dtype}, expected floating-point numbers')
 
 def perceive(
     x:torch.Tensor,               # states (n,c,h,w)
@@ -64,7 +64,8 @@ class SimpleCA(nn.Module):
         _check_state(x, self.n_channels)
         _check_float(x)
         if not 0 <= update_rate <= 1: raise ValueError(f'update_rate is {update_rate}, expected 0 to 1')
-        awake = torch.rand_like(x[:,:1], dtype=torch.promote_types(x.dtype, torch.float32)) < update_rate   # (n,1,h,w); 16 bits have no small probabilities
+        chance = torch.rand_like(x[:,:1], dtype=torch.promote_types(x.dtype, torch.float32))   # 16 bits are too coarse
+        awake  = chance < update_rate                                # (n,1,h,w)
         return x + self.layers(perceive(x, self.filters))*awake
 
     def run(self,
@@ -153,7 +154,7 @@ class NormGradCB(Callback):
     def after_backward(self, learn):
         for p in learn.model.parameters():
             if p.grad is None: continue
-            g = p.grad.to(torch.promote_types(p.grad.dtype, torch.float32))   # in 16 bits the norm overflows, and eps is 0
+            g = p.grad.to(torch.promote_types(p.grad.dtype, torch.float32))   # in 16 bits norms overflow, eps is 0
             p.grad.copy_(g/(g.norm() + self.eps))
 
 # %% ../nbs/19_nca.ipynb #d2febb96

@@ -18,7 +18,7 @@ import torch.utils.data as torch_data
 from .core import set_seed
 
 # %% ../nbs/05_minibatch_training.ipynb #e6cc9f18
-def _float32(x): return x.to(torch.promote_types(x.dtype, torch.float32))    # 16 bits are too few for sums; float64 stays
+def _float32(x): return x.to(torch.promote_types(x.dtype, torch.float32))   # 16 bits are too few for sums
 
 def log_softmax(
     x:torch.Tensor, # logits (..., classes)
@@ -32,8 +32,9 @@ def log_softmax(
 def _check_targs(preds, targ):
     "Raise unless `preds` (n,classes) and `targ` (n,) belong together and there is at least one"
     if preds.ndim != 2: raise ValueError(f'predictions have shape {tuple(preds.shape)}, expected (n,classes)')
-    if preds.shape[1] < 2: raise ValueError(f'predictions have shape {tuple(preds.shape)}, expected scores of two or more classes a row; '
-                                            'one score a row is no choice between classes: compare it with a threshold')
+    if preds.shape[1] < 2: raise ValueError(
+        f'predictions have shape {tuple(preds.shape)}, expected scores of two or more classes a row; '
+        'one score a row is no choice between classes: compare it with a threshold')
     if targ.shape != preds.shape[:1]: raise ValueError(f'targets have shape {tuple(targ.shape)}, expected {tuple(preds.shape[:1])}: one whole number for each row of predictions')
     if not len(targ): raise ValueError('the batch is empty; expected at least one row, since the mean of nothing is not a number')
 
