@@ -630,6 +630,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                  'miniai.samplers.VDenoiser.x0': ('samplers.html#vdenoiser.x0', 'miniai/samplers.py'),
                                  'miniai.samplers.X0Denoiser': ('samplers.html#x0denoiser', 'miniai/samplers.py'),
                                  'miniai.samplers.X0Denoiser.x0': ('samplers.html#x0denoiser.x0', 'miniai/samplers.py'),
+                                 'miniai.samplers._above_0': ('samplers.html#_above_0', 'miniai/samplers.py'),
+                                 'miniai.samplers._check_churn': ('samplers.html#_check_churn', 'miniai/samplers.py'),
                                  'miniai.samplers._check_level': ('samplers.html#_check_level', 'miniai/samplers.py'),
                                  'miniai.samplers._pairs': ('samplers.html#_pairs', 'miniai/samplers.py'),
                                  'miniai.samplers.autoguide': ('samplers.html#autoguide', 'miniai/samplers.py'),
