@@ -122,6 +122,7 @@ _modes = 'offline', 'online', 'disabled'
 
 class WandBCB(MetricsCB):
     "A `MetricsCB` that also logs to Weights & Biases: loss of each training batch, metrics of each epoch, configuration, gradients, pictures. A fit that a checkpoint resumes is a second run, whose steps go on"
+    in_lr_find = False   # a trial of learning rates is no run
     def __init__(self,
         config:dict,       # settings of the run: numbers, strings, lists, dictionaries
         *ms,               # metrics, named after their class
