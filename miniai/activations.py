@@ -84,7 +84,7 @@ class HooksCallback(Callback):
 
 # %% ../nbs/11_activations.ipynb #33362ab3
 def append_stats(
-    hook, # keeps the notes in `hook.stats`: three lists, with an entry a batch
+    hook, # keeps the notes in `hook.stats`: three lists, with an entry a call
     mod,  # the module
     inp,  # what went into it
     outp  # what came out: a tensor
@@ -125,11 +125,27 @@ def _row(n, figsize, title):
     for ax in axs.flat[n:]: ax.set_axis_off()
     return axs.flat[:n]
 
+def _pool(stats, start):
+    "The entries from `start` on, of parts of a batch, become one, as if it had been noted of all parts together"
+    hists = stats[2][start:]
+    parts = stats[0][start:], stats[1][start:], [h.sum() for h in hists]
+    means, stds, ns = (torch.tensor(o, dtype=torch.double) for o in parts)
+    n    = ns.sum()
+    mean = (ns*means).sum()/n
+    var  = ((ns-1)*stds.where(ns > 1, 0.)**2 + ns*(means-mean)**2).sum()/(n-1)   # within the parts, and between them
+    for entries,pooled in zip(stats, (mean.item(), var.sqrt().item(), sum(hists))): entries[start:] = [pooled]
+
 class ActivationStats(HooksCallback):
-    "Means, deviations and histograms of what modules give, batch by batch, as pictures (after a fit)"
+    """Means, deviations and histograms of what modules give, batch by batch, as pictures (after a fit).
+    A module that is used several times in a batch has one entry for all that it gave"""
     def __init__(self,
         mod_filter=fc.noop # which modules, as for `HooksCallback`
     ): super().__init__(append_stats, mod_filter)
+
+    def before_batch(self, learn): self.starts = [len(h.stats[0]) if hasattr(h, 'stats') else 0 for h in self]
+    def cleanup_batch(self, learn):
+        for h,start in zip(self, getattr(self, 'starts', ())):
+            if hasattr(h, 'stats') and len(h.stats[0]) > start+1: _pool(h.stats, start)
 
     def color_dim(self,
         figsize=None # of the whole picture, in inches

@@ -14,10 +14,11 @@ import math
 import fastcore.all as fc, torch, torch.nn.functional as F
 from torch import nn
 
+from .checkpoint import CheckpointCB
 from .core import def_device, load_asset, to_cpu
-from .datasets import show_images
+from .datasets import _check_mean_std, _float32_on, _per_channel, show_images
 from .init import BatchTransformCB
-from .learner import Callback, CancelFitException, CheckpointCB, Learner, MetricsCB, ProgressCB
+from .learner import Callback, CancelFitException, Learner, MetricsCB, ProgressCB
 from .resnet import get_resnet
 from .sgd import RecorderCB
 
@@ -147,15 +148,20 @@ def _check_box(x, pct, max_num):
     if not 0 < pct <= 1: raise ValueError(f'pct is {pct}, expected a share above 0 and up to 1')
     if max_num < 1: raise ValueError(f'max_num is {max_num}, expected at least 1')
 
+def _check_noise(x):
+    if not x.is_floating_point(): raise ValueError(f'images of {x.dtype}, expected floating-point numbers')
+    if x.numel() < 2: raise ValueError(f'a batch of {x.numel()} pixel(s), expected two or more, for a deviation')
+    if not x.isfinite().all(): raise ValueError('a pixel is not finite (NaN or infinite), and so the mean is not')
+
 # %% ../nbs/15_augment.ipynb #e0667b53
 def rand_erase(
     x:torch.Tensor, # images (n,c,h,w)
     pct:float=.2,   # height and width of a rectangle, as a share of the image's
     max_num:int=4,  # each image gets 0 to so many rectangles
 )->torch.Tensor:    # images with parts replaced by noise; `x` stays as it is
-    "Random erasing (Zhong et al. 2017): noise with the mean, deviation and range of the batch. Raises `ValueError` for a setting out of range"
+    "Random erasing (Zhong et al. 2017): noise with the mean, deviation and range of the batch. Raises `ValueError` for a setting out of range, whole numbers, fewer than two pixels, or one that is not finite"
     _check_box(x, pct, max_num)
-    if not x.is_floating_point(): raise ValueError(f'images of {x.dtype}, expected floating-point numbers')
+    _check_noise(x)
     lo, hi, mean, std = x.min(), x.max(), x.mean(), x.std()
     nums = torch.randint(max_num+1, (len(x),1,1,1), device=x.device)
     for k in range(max_num):
@@ -204,6 +210,24 @@ class RandCopy(nn.Module):
         self.pct, self.max_num = pct, max_num
     def forward(self, x): return rand_copy(x, self.pct, self.max_num)
 
+# %% ../nbs/15_augment.ipynb #c13a0ab3
+def _check_float_images(x):
+    _check_images(x)
+    if not x.is_floating_point():
+        raise ValueError(f'images of {x.dtype}, expected floating-point numbers; bytes are to be divided by 255 first')
+
+def _check_pixels(x, slack=.01, after=''):
+    _check_float_images(x)
+    if x.numel() and not (x.amin() >= -slack and x.amax() <= 1+slack):
+        raise ValueError(f'pixels from {x.amin().item():.4g} to {x.amax().item():.4g}{after}, expected 0 to 1')
+
+def _check_strength(x, m):
+    if not isinstance(m, torch.Tensor):
+        raise ValueError(f'a strength of {m!r}, expected a tensor with one number for each of {len(x)} image(s)')
+    if m.shape != x.shape[:1]:
+        raise ValueError(f'strengths of shape {tuple(m.shape)}, expected {tuple(x.shape[:1])}: one for each image')
+    if not m.isfinite().all(): raise ValueError('a strength is not finite (NaN or infinite)')
+
 # %% ../nbs/15_augment.ipynb #8bde685b
 def _m(m): return m[:,None,None,None]
 def _blend(simple, x, m): return (simple + _m(m)*(x-simple)).clamp(0, 1)
@@ -214,39 +238,50 @@ def _grey(x):
 
 def brightness(x, m):
     "Blend with black; m (n,): 0 black, 1 the image, above 1 brighter"
+    _check_pixels(x); _check_strength(x, m)
     return _blend(torch.zeros_like(x), x, m)
 def contrast(x, m):
     "Blend with the mean grey; m (n,): 0 grey, 1 the image, above 1 more contrast"
+    _check_pixels(x); _check_strength(x, m)
     return _blend(_grey(x).mean((2,3), keepdim=True), x, m)
 def color(x, m):
     "Blend with the greyed image; m (n,): 0 grey, 1 the image, above 1 more colourful"
+    _check_pixels(x); _check_strength(x, m)
     return _blend(_grey(x), x, m)
 def sharpness(x, m):
     "Blend with a blurred image; m (n,): 0 blurred, 1 the image, above 1 sharper; the outermost pixels stay"
+    _check_pixels(x); _check_strength(x, m)
     if min(x.shape[2:]) < 3: return x
-    kernel = torch.tensor([[1.,1,1],[1,5,1],[1,1,1]], device=x.device)/13
+    x      = x.to(torch.promote_types(x.dtype, m.dtype))
+    kernel = torch.tensor([[1.,1,1],[1,5,1],[1,1,1]], dtype=x.dtype, device=x.device)/13
     smooth = x.clone()
     smooth[...,1:-1,1:-1] = F.conv2d(x.flatten(0,1)[:,None], kernel[None,None]).unflatten(0, x.shape[:2])[:,:,0]
     return _blend(smooth, x, m)
 
 # %% ../nbs/15_augment.ipynb #0182133f
 def _levels(x): return (x*255).round().long()
+def _check_bits(m):
+    if not ((m >= 0) & (m <= 8)).all(): raise ValueError(f'{m.tolist()} bits, expected 0 to 8')
 
 def posterize(x, m):
-    "Keep the upper bits of each level of 256; m (n,): how many"
+    "Keep the upper bits of each level of 256; m (n,): how many, from 0 to 8"
+    _check_pixels(x); _check_strength(x, m); _check_bits(m)
     step = 2**(8-m.round().long())
     return (_levels(x)//_m(step)*_m(step))/255
 def solarize(x, m):
     "Invert what is at least as bright as m (n,)"
+    _check_pixels(x); _check_strength(x, m)
     return torch.where(x < _m(m), x, 1-x)
 def autocontrast(x, m):
     "Stretch each channel to the range from 0 to 1; m is not used"
+    _check_pixels(x)
     lo, hi = x.amin((2,3), keepdim=True), x.amax((2,3), keepdim=True)
     return torch.where(hi > lo, (x-lo)/(hi-lo).clamp(min=1e-6), x)
 
 # %% ../nbs/15_augment.ipynb #87ad0aa6
 def equalize(x, m):
     "Make the levels of each channel about equally frequent, as Pillow does; m is not used"
+    _check_pixels(x)
     n, c, h, w = x.shape
     levels = _levels(x).reshape(n*c, h*w)
     hist   = torch.zeros(n*c, 256, dtype=torch.long, device=x.device).scatter_add_(1, levels, torch.ones_like(levels))
@@ -260,26 +295,32 @@ def _warp(x, a, b, c, d, tx, ty):
     "Each pixel (x,y) of the result from (ax + by + tx, cx + dy + ty) of the image, in pixels from its middle; all are of shape (n,)"
     h, w = x.shape[2:]
     mats = torch.stack([torch.stack([a, b*h/w, 2*tx/w], 1), torch.stack([c*w/h, d, 2*ty/h], 1)], 1)   # (n,2,3)
-    return F.grid_sample(x, F.affine_grid(mats, x.shape, align_corners=False), align_corners=False)
+    x    = x.to(torch.promote_types(x.dtype, mats.dtype))
+    return F.grid_sample(x, F.affine_grid(mats.to(x.dtype), x.shape, align_corners=False), align_corners=False)
 
 def _01(m): return torch.zeros_like(m), torch.ones_like(m)
 
 # %% ../nbs/15_augment.ipynb #305d5d6a
 def rotate(x, m):
     "Turn by m (n,) degrees, counter-clockwise"
+    _check_float_images(x); _check_strength(x, m)
     o, (c, s) = torch.zeros_like(m), (m.deg2rad().cos(), m.deg2rad().sin())
     return _warp(x, c, -s, s, c, o, o)
 def shear_x(x, m):
     "Move each row by m (n,) times its distance from the middle"
+    _check_float_images(x); _check_strength(x, m)
     o, i = _01(m); return _warp(x, i, m, o, i, o, o)
 def shear_y(x, m):
     "Move each column by m (n,) times its distance from the middle"
+    _check_float_images(x); _check_strength(x, m)
     o, i = _01(m); return _warp(x, i, o, m, i, o, o)
 def translate_x(x, m):
     "Move to the left by m (n,), as a share of the width"
+    _check_float_images(x); _check_strength(x, m)
     o, i = _01(m); return _warp(x, i, o, o, i, m*x.shape[3], o)
 def translate_y(x, m):
     "Move up by m (n,), as a share of the height"
+    _check_float_images(x); _check_strength(x, m)
     o, i = _01(m); return _warp(x, i, o, o, i, o, m*x.shape[2])
 
 # %% ../nbs/15_augment.ipynb #4ea8d936
@@ -303,20 +344,21 @@ trivial_ops = dict(
 class TrivialAugment(nn.Module):
     "For each image one operation and one strength, at random (Müller and Hutter 2021), for images normalised by `mean` and `std`; not for the inside of a model"
     def __init__(self,
-        mean:float=0.,  # of the pixels in [0,1], subtracted in normalising
-        std:float=1.,   # deviation that they were divided by
+        mean=0.,        # of the pixels in [0,1], subtracted in normalising: a number, or one for each channel
+        std=1.,         # deviation that they were divided by, likewise
         ops=None        # name -> (function, least strength, greatest, random sign?); default: all of `trivial_ops`
     ):
-        "Raises `ValueError` for no operations or a deviation that is not positive; `forward` raises it for images of another shape than (n,c,h,w)"
+        "Raises `ValueError` for no operations, or a mean or deviation that makes no sense; `forward` raises it for images of another shape than (n,c,h,w), of whole numbers, or that were not normalised by them"
         super().__init__()
         self.mean, self.std, self.ops = mean, std, list((trivial_ops if ops is None else ops).values())
         if not self.ops: raise ValueError('there are no operations, expected at least one')
-        if not std > 0: raise ValueError(f'std is {std}, expected more than 0')
+        _check_mean_std(mean, std)
 
     def forward(self, x):
-        _check_images(x)
-        dtype = x.dtype if x.is_floating_point() else torch.float
-        x    = (x.float()*self.std + self.mean).clamp(0, 1)
+        _check_float_images(x)
+        dtype, mean, std = x.dtype, *(_float32_on(_per_channel(v, x.shape[1]), x.device) for v in (self.mean, self.std))
+        _check_pixels(x.float()*std + mean, .1, f' after undoing mean {self.mean} and deviation {self.std}')
+        x    = (x.float()*std + mean).clamp(0, 1)
         kind = torch.randint(len(self.ops), (len(x),), device=x.device)
         out  = x.clone()
         for k,(f,lo,hi,signed) in enumerate(self.ops):
@@ -325,7 +367,7 @@ class TrivialAugment(nn.Module):
             m = lo + (hi-lo)*torch.rand(len(i), device=x.device)
             if signed: m = m*(1-2*torch.randint(2, (len(i),), device=x.device))
             out[i] = f(x[i], m)
-        return ((out-self.mean)/self.std).to(dtype)
+        return ((out-mean)/std).to(dtype)
 
 # %% ../nbs/15_augment.ipynb #8a9a9ffd
 class Dropout(nn.Module):
@@ -337,7 +379,10 @@ class Dropout(nn.Module):
         super().__init__()
         if not 0 <= p < 1: raise ValueError(f'p is {p}, expected a number from 0 to below 1')
         self.p = p
-    def forward(self, x): return x*(torch.rand_like(x) >= self.p)/(1-self.p) if self.training else x
+    def forward(self, x):
+        if not self.training: return x
+        chance = torch.rand_like(x, dtype=torch.promote_types(x.dtype, torch.float32))   # 16 bits are too coarse for it
+        return x*(chance >= self.p)/(1-self.p)
     def extra_repr(self): return f'p={self.p}'
 
 # %% ../nbs/15_augment.ipynb #5ce2defd
@@ -351,8 +396,10 @@ class TTD_CB(Callback):
         for m in self.on: m.eval()
 
 # %% ../nbs/15_augment.ipynb #978d570d
+def _float32(v): return v.to(torch.promote_types(v.dtype, torch.float32)) if v.is_floating_point() else v
+
 class EMACB(Callback):
-    "Validates with an exponential moving average of the weights, and leaves it in the model after a fit that was not interrupted"
+    "Validates with an exponential moving average of the weights, and leaves it in the model after a fit that was not interrupted; of weights of 16 bits the average is kept in float32"
     def __init__(self,
         decay:float=.99 # how much of the average is kept at each step, from 0 to below 1
     ):
@@ -365,12 +412,12 @@ class EMACB(Callback):
     @torch.no_grad()
     def after_step(self, learn):
         state = learn.model.state_dict()
-        if self.avg is None: self.avg = {k: v.clone() for k,v in state.items()}
+        if self.avg is None: self.avg = {k: _float32(v).clone() for k,v in state.items()}
         self.n += 1
         decay = min(self.decay, (1+self.n)/(10+self.n))
         for k,v in state.items():
-            avg = self.avg[k] = self.avg[k].to(v.device)             # a checkpoint's is on the processor
-            if v.is_floating_point(): avg.lerp_(v, 1-decay)
+            avg = self.avg[k] = _float32(self.avg[k]).to(v.device)   # a checkpoint's is on the processor
+            if v.is_floating_point(): avg.lerp_(v.to(avg.dtype), 1-decay)
             else: avg.copy_(v)                                       # counters
 
     def before_epoch(self, learn):

@@ -6,6 +6,8 @@
 __all__ = ['out_size', 'im2col', 'conv2d', 'conv', 'receptive_field', 'collate_device', 'def_device', 'to_device']
 
 # %% ../nbs/08_convolutions.ipynb #7706d61b
+from numbers import Integral
+
 import torch, torch.nn.functional as F
 from torch import nn
 from torch.utils.data import default_collate
@@ -21,7 +23,7 @@ def out_size(
 )->int:            # places that the window can be put
     "$\\lfloor(n+2p-k)/s\\rfloor+1$ (Dumoulin and Visin 2016, relationship 6). Raises `ValueError` for a setting that is too small or a kernel that doesn't fit, `TypeError` for one that isn't a whole number"
     for name,v,least in ('kernel size', ks, 1), ('stride', stride, 1), ('padding', padding, 0):
-        if not isinstance(v, int): raise TypeError(f'{name} is {v!r}, expected a whole number')
+        if not isinstance(v, Integral): raise TypeError(f'{name} is {v!r}, expected a whole number')
         if v < least: raise ValueError(f'{name} is {v}, expected at least {least}')
     if ks > n + 2*padding:
         raise ValueError(f'a kernel of size {ks} is larger than the image, {n} + 2*{padding} pixels')
@@ -103,7 +105,7 @@ def receptive_field(
     if   isinstance(layers, nn.Module): pairs = _windows(layers)
     elif hasattr(layers, '__iter__'):   pairs = list(layers)            # a generator can be read only once
     else:                               pairs = [layers]                # refused below
-    if not all(isinstance(p, tuple) and len(p) == 2 and all(isinstance(o, int) for o in p) for p in pairs):
+    if not all(isinstance(p, tuple) and len(p) == 2 and all(isinstance(o, Integral) for o in p) for p in pairs):
         raise TypeError(f'got {layers!r}, expected a module or a list of pairs (kernel size, stride) of whole numbers')
     r = jump = 1
     for ks,stride in pairs:

@@ -98,7 +98,7 @@ def _write_whole(path, data):
     part.replace(path)
 
 # %% ../nbs/00_core.ipynb #6ae08362
-_check_name = re.compile(r'(test_|_?check)|(expect|refuses)$')        # a statement that calls one of these only checks
+_check_name = re.compile(r'test_|_?check(_|$)|(expect|refuses)$')     # a statement that calls one of these only checks
 
 def _called(node):
     "The name that a call goes by: `f` for `f(x)` and for `o.f(x)`"

@@ -12,6 +12,7 @@ from collections import Counter
 from pathlib import Path
 
 import fastcore.all as fc, matplotlib.pyplot as plt, numpy as np, PIL.Image, PIL.ImageOps, torch
+from PIL.Image import Transpose
 from torch.utils.data import default_collate
 
 from .core import def_device, to_cpu
@@ -152,6 +153,27 @@ class DataLoaders:
         collate = collate_dict(train) if as_tuple else default_collate
         return cls(*get_dls(train, valid, bs=batch_size, collate_fn=collate, **kwargs))
 
+# %% ../nbs/06_datasets.ipynb #66487dc6
+def _check_mean_std(mean, std):
+    if not torch.as_tensor(mean).isfinite().all():
+        raise ValueError(f'a mean of {mean}, expected a finite number, or one for each channel')
+    if not (torch.as_tensor(std) > 0).all():
+        raise ValueError(f'a deviation of {std}, expected more than 0; are all pixels the same?')
+    if not torch.as_tensor(std).isfinite().all():
+        raise ValueError(f'a deviation of {std}, expected a finite number, or one for each channel')
+
+def _per_channel(v, channels):
+    "One number as it is; one for each channel (list, array or tensor) as a tensor (c,1,1) in float64"
+    t = torch.as_tensor(np.asarray(to_cpu(v), float))
+    if not t.ndim: return v
+    if t.numel() != channels: raise ValueError(f'{t.numel()} number(s) for the channels of images that have {channels}'
+                                               f': {v}; expected one for each, or a single number')
+    return t.reshape(channels,1,1)
+
+def _float32_on(v, device):
+    "What `_per_channel` gave, for images on `device`"
+    return v.float().to(device) if isinstance(v, torch.Tensor) else v
+
 # %% ../nbs/06_datasets.ipynb #6cd21b25
 class BatchLoader:
     "Batches of normalised images, taken whole by index out of one tensor of bytes in memory"
@@ -160,21 +182,23 @@ class BatchLoader:
         y,             # labels (n,)
         bs:int=64,     # images in a batch; the last batch has what is left
         shuffle=False, # in another order each time?
-        mean:float=0., # subtracted from the pixels after they are scaled to [0,1]
-        std:float=1.,  # what they are divided by then
+        mean=0.,       # subtracted from the pixels after they are scaled to [0,1]: a number, or one for each channel
+        std=1.,        # what they are divided by then: a number, or one for each channel
         device='cpu',  # where the images are kept and the batches made
     ):
+        "Raises `ValueError` for images that are not bytes, shapes that do not fit, and a mean or deviation that makes no sense"
         x, y = torch.as_tensor(x), torch.as_tensor(y)
         if x.dtype != torch.uint8: raise ValueError(f'images of {x.dtype}, expected unsigned bytes (uint8) from 0 to 255')
         if x.ndim not in (3,4): raise ValueError(f'images of shape {tuple(x.shape)}, expected (n,h,w) or (n,c,h,w)')
         if len(x) != len(y): raise ValueError(f'{len(x)} images and {len(y)} labels')
         if y.ndim != 1 or y.is_floating_point(): raise ValueError(f'labels of shape {tuple(y.shape)} and {y.dtype}, expected whole numbers (n,)')
         if bs < 1: raise ValueError(f'a batch size of {bs}, expected at least 1')
-        if not std > 0: raise ValueError(f'a deviation of {std}, expected more than 0; are all pixels the same?')
+        _check_mean_std(mean, std)
         if x.ndim == 3: x = x[:,None]                               # (n,1,h,w)
         self.x, self.y = x.to(device), y.long().to(device)
         self.bs, self.shuffle = bs, shuffle
-        self.scale, self.shift = 1/(255*std), -mean/std
+        mean, std = _per_channel(mean, x.shape[1]), _per_channel(std, x.shape[1])
+        self.scale, self.shift = _float32_on(1/(255*std), device), _float32_on(-mean/std, device)
 
     def __len__(self): return math.ceil(len(self.x)/self.bs)
 
@@ -189,11 +213,11 @@ def from_arrays(cls:DataLoaders,
     x_train, y_train, # images and labels to train with, as `BatchLoader` takes them
     x_valid, y_valid, # images and labels to validate with
     batch_size:int,   # images in a batch (twice as many in validation)
-    mean:float=None,  # of the pixels in [0,1] (default: measured on `x_train`)
-    std:float=None,   # deviation of the pixels in [0,1] (default: measured on `x_train`)
+    mean=None,        # of the pixels in [0,1]: a number, or one for each channel (default: one, measured on `x_train`)
+    std=None,         # deviation of the pixels in [0,1], likewise
     device='cpu',     # where the images are kept and the batches made
 ):                    # `DataLoaders`
-    "Loaders that take whole batches of normalised images by index from memory; much faster than `from_dd` where the images fit"
+    "Loaders that take whole batches of normalised images by index from memory; much faster than `from_dd` where the images fit. Raises what `BatchLoader` raises"
     x = torch.as_tensor(x_train)
     if mean is None: mean = x.double().mean().item()/255
     if std  is None: std  = x.double().std(unbiased=False).item()/255
@@ -211,42 +235,84 @@ def _to_rgb(im):
         im = PIL.Image.alpha_composite(PIL.Image.new('RGBA', im.size, 'white'), im)
     return im.convert('RGB')
 
+_turns = {2: Transpose.FLIP_LEFT_RIGHT, 3: Transpose.ROTATE_180, 4: Transpose.FLIP_TOP_BOTTOM,   # by Orientation
+          5: Transpose.TRANSPOSE, 6: Transpose.ROTATE_270, 7: Transpose.TRANSVERSE, 8: Transpose.ROTATE_90}
+
+def _orientation(im):
+    "EXIF's Orientation of a PIL image, 1 (upright) to 8, and a list of what is wrong with it, in which case it is 1"
+    try: tag = im.getexif().get(0x0112, 1)
+    except Exception as e: return 1, [f'its EXIF data cannot be read and are ignored: {e}']
+    if tag in range(1, 9): return tag, []
+    return 1, [f'its EXIF Orientation is {tag!r} and is ignored; expected a whole number from 1 to 8']
+
+def _open_upright(path):
+    "The image in a file, upright and in 8-bit RGB, and a list of what is wrong with the file, Pillow's warnings among it"
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter('always')
+        with PIL.Image.open(path) as im:
+            im.load()
+            tag, notes = _orientation(im)
+            im = _to_rgb(im.transpose(_turns[tag]) if tag in _turns else im)
+    said = [str(w.message).strip() for w in said if issubclass(w.category, (UserWarning, RuntimeWarning))]
+    return im, notes + list(dict.fromkeys(said))                 # each once
+
 def _height_width(size):
     "Height and width of `size`, one number for both or a pair"
     hw = tuple(size) if isinstance(size, (tuple, list)) else (size, size)
     if len(hw) != 2 or not all(isinstance(o, (int, np.integer)) and o > 0 for o in hw): raise ValueError(f'a size of {size}, expected a whole number above 0, or two: height and width')
     return hw
 
-def read_image(
-    path,       # an image file of any kind that Pillow opens; of several frames, the first
-    size=None,  # pixels: one number, or height and width (default: the image's own)
-    channels=3, # 3 for red, green, blue; 1 for grey
-)->np.ndarray:  # unsigned bytes (c,h,w)
-    "Read an image as a viewer would show it, scaled to cover `size` and cut to it around the centre. Raises `ValueError` that names a file that cannot be read, `FileNotFoundError` if there is none"
+def _read_image(path, size=None, channels=3):
+    "`read_image`, and a list of what is wrong with the file though it can be read"
     if channels not in (1,3): raise ValueError(f'{channels} channels, expected 1 or 3')
     if size is not None: h, w = _height_width(size)
-    try:
-        with PIL.Image.open(path) as im: im = _to_rgb(PIL.ImageOps.exif_transpose(im))
+    try: im, notes = _open_upright(path)
     except FileNotFoundError: raise
     except Exception as e:      # Pillow raises many kinds for a damaged file
         why = 'it is no image of a known kind' if isinstance(e, PIL.UnidentifiedImageError) else e
         raise ValueError(f'{path} cannot be read: {why}') from e
     if size is not None: im = PIL.ImageOps.fit(im, (w,h))
-    return np.atleast_3d(np.asarray(im.convert('L') if channels == 1 else im)).transpose(2,0,1)
+    return np.atleast_3d(np.asarray(im.convert('L') if channels == 1 else im)).transpose(2,0,1), notes
+
+def read_image(
+    path,       # an image file of any kind that Pillow opens; of several frames, the first
+    size=None,  # pixels: one number, or height and width (default: the image's own)
+    channels=3, # 3 for red, green, blue; 1 for grey
+)->np.ndarray:  # unsigned bytes (c,h,w)
+    "Read an image as a viewer would show it, scaled to cover `size` and cut to it around the centre. Warns of EXIF data that make no sense. Raises `ValueError` that names a file that cannot be read, `FileNotFoundError` if there is none"
+    im, notes = _read_image(path, size, channels)
+    for note in notes: warnings.warn(f'{path}: {note}', stacklevel=2)
+    return im
 
 # %% ../nbs/06_datasets.ipynb #bd5249da
-_suffixes = {'.png', '.jpg', '.jpeg', '.jfif', '.gif', '.bmp', '.webp', '.avif', '.tif', '.tiff', '.ppm', '.pgm', '.pbm'}
+_no_images = set('.txt .md .csv .tsv .json .jsonl .xml .html .yaml .yml .ini .log .db .py .ipynb'.split())
 
 def _list(folder, wanted):
     "What `wanted` accepts in a folder, hidden things aside, in the same order on every system"
     return sorted((p for p in folder.iterdir() if not p.name.startswith('.') and wanted(p)), key=lambda p: p.name)
 
-def _is_image(p): return p.is_file() and p.suffix.lower() in _suffixes
+def _deeper(folder):
+    "All files in the folders in a folder, hidden things aside"
+    def hidden(p): return any(o.startswith('.') for o in p.relative_to(folder).parts)
+    return [p for p in sorted(folder.rglob('*')) if p.parent != folder and _is_file(p) and not hidden(p)]
+
+def _is_file(p): return p.is_file() or p.is_symlink() and not p.exists()     # or a link to a file that is gone
+
+def _is_image(p):
+    "Is it a file whose ending belongs to a kind of image that Pillow reads, with the plugins that it has now?"
+    PIL.Image.init()
+    return _is_file(p) and PIL.Image.registered_extensions().get(p.suffix.lower()) in PIL.Image.OPEN
+
+def _is_unknown(p): return _is_file(p) and not _is_image(p) and p.suffix.lower() not in _no_images
 
 def _own_size(path):
     "Height and width of an image as a viewer shows it, from the head of the file; None if that is broken"
     try:
-        with PIL.Image.open(path) as im: return im.size if im.getexif().get(0x0112, 1) > 4 else im.size[::-1]   # above 4: turned on its side
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')                                  # whoever reads the image is told
+            with PIL.Image.open(path) as im:
+                on_its_side = im.format != 'TIFF' and _orientation(im)[0] > 4   # Pillow swaps a TIFF's sides by itself
+                return im.size if on_its_side else im.size[::-1]
     except Exception: return None
 
 def _some(things, n=3):
@@ -254,12 +320,47 @@ def _some(things, n=3):
     return ', '.join(map(str, things[:n])) + (f' and {len(things)-n} more' if len(things) > n else '')
 
 def _read_files(paths, size):
-    "What can be read of some image files, as pairs (path, array), and what was wrong with the others"
+    "What can be read of some image files, as (path, array, list of what is wrong with it), and why the others can't"
     good, bad = [], []
     for p in paths:
-        try: good.append((p, read_image(p, size)))
-        except ValueError as e: bad.append(e)
+        try: good.append((p, *_read_image(p, size)))
+        except (ValueError, FileNotFoundError) as e: bad.append(e)
     return good, bad
+
+def _outside(folder, classes):
+    "What is left out: images beside the class folders, images nested deeper, and files of a kind that Pillow doesn't read"
+    beside, nested = _list(folder, _is_file), [p for c in classes for p in _deeper(c)]
+    inside = [p for c in classes for p in _list(c, _is_file)]
+    unknown = list(filter(_is_unknown, beside+inside+nested))
+    return list(filter(_is_image, beside)), list(filter(_is_image, nested)), unknown
+
+# %% ../nbs/06_datasets.ipynb #869031d6
+def _endings(paths):
+    count = Counter(p.suffix.lower() for p in paths)
+    return ', '.join(f'{n} {s or "without ending"}' for s,n in count.most_common(5))
+
+def _left_out(bad, unknown, empty, n=20):
+    "Warnings of what can't be read: the first `n` bad images by name, then how many more there are"
+    notes = [f'left out an image: {e}' for e in bad[:n]]
+    if bad[n:]: notes.append(f'left out {len(bad)-n} more images that cannot be read')
+    if unknown: notes.append(f'left out {len(unknown)} file(s) of a kind that Pillow does not read '
+                             f'({_endings(unknown)}), for example {unknown[0]}')
+    return notes + [f'left out the class {c.name!r}: there is no image in {c} that can be read' for c in empty]
+
+def _changed(good, own, hw=None):
+    "Warnings of images that are used, but not quite as they are in their files"
+    odd   = [f'{p}: {notes[0]}' for p,_,notes in good if notes]
+    other = [f'{p} ({own[p][0]} x {own[p][1]})' for p,*_ in good if hw and own[p] not in (hw, None)]
+    notes = [f'{len(odd)} of {len(good)} images came with a warning, for example {odd[0]}'] if odd else []
+    if other: notes.append(f'scaled and cut {len(other)} of {len(good)} images to the most frequent size, '
+                           f'{hw[0]} x {hw[1]} (height x width): {_some(other)}')
+    return notes
+
+def _misplaced(beside, nested, layout):
+    "Warnings of images that are not directly in a class folder"
+    notes = [f'left out {len(beside)} image(s) beside the class folders, for example {beside[0]}'] if beside else []
+    if nested: notes.append(f'left out {len(nested)} image(s) nested deeper than {layout}, for example {nested[0]}')
+    return notes
 
 # %% ../nbs/06_datasets.ipynb #5ec45cc4
 def _read_folder(folder, size=None):
@@ -273,24 +374,26 @@ def _read_folder(folder, size=None):
     hw = max(count, key=count.get, default=None) if size is None else _height_width(size)
 
     good, bad = _read_files(own, hw)
-    names = sorted({p.parent.name for p,_ in good})
-    other = [f'{p} ({own[p][0]} x {own[p][1]})' for p,_ in good if size is None and own[p] != hw]
-    notes = [f'left out an image: {e}' for e in bad]
-    notes += [f'left out the class {c.name!r}: there is no image in {c} that can be read' for c in classes if c.name not in names]
-    if other: notes.append(f'scaled and cut {len(other)} of {len(good)} images to the most frequent size, {hw[0]} x {hw[1]} (height x width): {_some(other)}')
+    names = sorted({p.parent.name for p,*_ in good})
+    empty = [c for c in classes if c.name not in names]
+    beside, nested, unknown = _outside(folder, classes)
+    notes = _left_out(bad, unknown, empty) + _changed(good, own, hw if size is None else None)
+    if len(names) > 1: notes += _misplaced(beside, nested, layout)                    # otherwise the error says it
     for note in notes: warnings.warn(note, stacklevel=3)
-    if len(names) < 2: raise ValueError(f'{folder} has {len(names)} class(es) with images ({_some(names) or "none"}) and {len(_list(folder, _is_image))} image(s) '
-                                        f'outside of any class; expected a folder for each of two or more classes, with the images in it: {layout}')
+    deeper = f' and {len(nested)} nested deeper, such as {nested[0]}' if nested else ''
+    if len(names) < 2: raise ValueError(
+        f'{folder} has {len(names)} class(es) with images ({_some(names) or "none"}) and {len(beside)} image(s) '
+        f'outside of any class{deeper}; expected a folder for each of two or more classes, with the images in it: {layout}')
 
-    x = np.stack([im for _,im in good])                                               # (n,3,h,w)
+    x = np.stack([im for _,im,_ in good])                                             # (n,3,h,w)
     if (x == x[:,:1]).all(): x = x[:,:1].copy()                                       # all are grey: one channel says it all
-    return x, np.array([names.index(p.parent.name) for p,_ in good]), names
+    return x, np.array([names.index(p.parent.name) for p,*_ in good]), names
 
 def read_folder(
-    folder,    # has a folder for each class, with its images in it; hidden files and what is no image are passed over
+    folder,    # has a folder for each class, with its images in it; hidden files, texts and tables are passed over
     size=None, # pixels of all images: one number, or height and width (default: the most frequent size among them)
 )->tuple:      # images, unsigned bytes (n,c,h,w), c being 1 if all are grey and 3 otherwise; labels (n,); names of the classes, sorted
-    "Read all images of a folder. Warns of what it leaves out; raises `ValueError` for fewer than two classes with images, `FileNotFoundError` if there is no such folder"
+    "Read all images of a folder, of every kind that Pillow reads. Warns of what it leaves out, with counts and an example, and of faulty EXIF data, which are ignored; raises `ValueError` for fewer than two classes with images, `FileNotFoundError` if there is no such folder"
     return _read_folder(folder, size)
 
 # %% ../nbs/06_datasets.ipynb #502e5884

@@ -161,7 +161,7 @@ def lsuv_init(
         raise ValueError(f'{m_in} has no weight and bias, and both are needed: one to scale, the other to shift')
     params = m_in.weight, m_in.bias
     kept = [p.clone() for p in params]
-    w, b = [p.to(torch.promote_types(p.dtype, torch.float32), copy=True) for p in params]    # in 16 bits, small changes would be rounded away
+    w, b = [p.to(torch.promote_types(p.dtype, torch.float32), copy=True) for p in params]   # 16 bits round small changes away
     try:
         for _ in range(100):
             mean, std, near = _mean_std(model, m, xb)
@@ -254,7 +254,7 @@ class BatchNorm(_ChannelNorm):
         self.running_var .lerp_(var*n/(n-1), momentum)
 
     def _apply(self, fn, *args, **kwargs):
-        "What `half`, `to` and the like call; the running statistics stay in float32, since in 16 bits a small update is rounded away"
+        "What `half` and `to` call. Running statistics stay in float32: in 16 bits, small updates are rounded away"
         stats = {k: getattr(self, k) for k in ('running_mean', 'running_var')}
         super()._apply(fn, *args, **kwargs)
         for k,s in stats.items():

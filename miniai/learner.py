@@ -5,29 +5,28 @@
 # %% auto #0
 __all__ = ['Callback', 'run_cbs', 'CancelFitException', 'CancelEpochException', 'CancelBatchException', 'Mean', 'Accuracy',
            'MetricsCB', 'DeviceCB', 'with_cbs', 'Learner', 'TrainCB', 'TrainLearner', 'MomentumLearner', 'ProgressCB',
-           'SingleBatchCB', 'LRFinderCB', 'lr_find', 'save_checkpoint', 'load_checkpoint', 'CheckpointCB']
+           'SingleBatchCB', 'LRFinderCB', 'lr_find', 'to_cpu']
 
 # %% ../nbs/10_learner.ipynb #cf84e3fd
-import hashlib, json, math, random, sys, warnings
+import math, sys
 from collections.abc import Mapping
 from contextlib import ExitStack
 from functools import partial, wraps
 from operator import attrgetter
-from pathlib import Path
 from time import perf_counter
 
-import fastcore.all as fc, numpy as np, torch, torch.nn.functional as F
-from safetensors.torch import load, save
+import fastcore.all as fc, torch, torch.nn.functional as F
 from torch import nn
 from tqdm import tqdm
 
-from .core import _write_whole, def_device, to_cpu, to_device
+from .core import def_device, to_cpu, to_device
 from .training import accuracy
 
 # %% ../nbs/10_learner.ipynb #720d7939
 class Callback:
     "Base class: has methods named after the events that it wants to hear of, each called with the learner"
-    order = 0   # callbacks with a lower order are called earlier
+    order = 0           # callbacks with a lower order are called earlier
+    in_lr_find = True   # does it take part when `lr_find` tries learning rates? schedules and checkpoints don't
 
 def run_cbs(
     cbs,       # callbacks, in any order
@@ -88,6 +87,16 @@ def _parts(batch, n):
     what = f'a tensor of shape {tuple(batch.shape)}' if isinstance(batch, torch.Tensor) else f'a {type(batch).__name__}' + (f' of {len(batch)}' if isinstance(batch, (tuple, list)) else '')
     raise TypeError(f'a batch is {what}, expected a tuple of {n} or more, such as (xb, yb)')
 
+# %% ../nbs/10_learner.ipynb #ee85b649
+def _check_number(name, m):
+    "Raise `TypeError` unless what a metric computes is a single number"
+    try: v = m.compute()
+    except Exception: return                   # some metrics need more than a batch
+    try: float(v)
+    except (TypeError, ValueError, RuntimeError):
+        what = f'values of shape {tuple(v.shape)}' if hasattr(v, 'shape') else f'a {type(v).__name__}'
+        raise TypeError(f'metric {name!r} computes {what}, expected a single number') from None
+
 # %% ../nbs/10_learner.ipynb #d65ad682
 class MetricsCB(Callback):
     "Mean loss and any metrics, for training and for validation, after each epoch; kept as numbers in `history`"
@@ -106,13 +115,17 @@ class MetricsCB(Callback):
         self.loss = Mean()
         self.all_metrics = {**self.metrics, 'loss': self.loss}
 
-    def before_fit(self, learn): learn.metrics, self.history = self, []
+    def before_fit(self, learn): learn.metrics, self.history, self.checked = self, [], False
     def before_epoch(self, learn):
         for m in self.all_metrics.values(): m.reset()
 
     def after_batch(self, learn):
+        "Raises `TypeError` after the first batch if a metric computes more than a single number"
         if self.metrics: preds, targs = to_cpu((learn.preds, _parts(learn.batch, 2)[1]))
-        for m in self.metrics.values(): m.update(preds, targs)
+        for k,m in self.metrics.items():
+            m.update(preds, targs)
+            if not self.checked: _check_number(k, m)
+        self.checked = True
         self.loss.update(learn.loss.detach(), weight=len(_tensors(learn.batch)[0]))
 
     def after_epoch(self, learn):
@@ -129,6 +142,9 @@ class MetricsCB(Callback):
     def load_state_dict(self, state):
         self.history = state['history']
         for k,m in self.all_metrics.items(): m.load_state_dict(state['metrics'][k])
+
+# %% ../nbs/10_learner.ipynb #d5715565
+_all_ = ['to_cpu']
 
 # %% ../nbs/10_learner.ipynb #1f8d939a
 class DeviceCB(Callback):
@@ -161,6 +177,24 @@ class with_cbs:
             finally: o.callback(f'cleanup_{self.nm}')
         return _f
 
+# %% ../nbs/10_learner.ipynb #aa50bc7b
+def _check_given(cbs, loss_func):
+    "Raise `TypeError` for a class in place of a callback or a loss function, and for other things than callbacks"
+    if isinstance(loss_func, type):
+        raise TypeError(f'loss_func is the class {loss_func.__name__}, expected a function: {loss_func.__name__}()')
+    for cb in cbs:
+        if isinstance(cb, type):
+            raise TypeError(f'cbs holds the class {cb.__name__}, expected a callback: {cb.__name__}()')
+        hint = '; a metric belongs into a MetricsCB' if hasattr(cb, 'compute') else ''
+        if not hasattr(cb, 'order'): raise TypeError(f'cbs holds a {type(cb).__name__}, expected callbacks{hint}')
+
+def _check_loss(loss):
+    "Raise `TypeError` for a loss that is no tensor, `ValueError` for more than a single number"
+    if not isinstance(loss, torch.Tensor):
+        raise TypeError(f'the loss is a {type(loss).__name__}, expected a tensor with a single number')
+    if loss.numel() != 1:
+        raise ValueError(f"the loss has shape {tuple(loss.shape)}, expected one number (reduction='mean')")
+
 # %% ../nbs/10_learner.ipynb #ad82e9e1
 _asked = 'predict', 'get_loss', 'backward', 'step', 'zero_grad'   # what a callback (or a subclass) does for the learner
 
@@ -174,8 +208,10 @@ class Learner:
         cbs=None,                 # a callback or a list of them
         opt_func=torch.optim.SGD, # (parameters, lr) -> optimizer
     ):
+        "Raises `TypeError` for a class in place of a callback or a loss function, and for what is no callback in `cbs`"
         self.model, self.dls, self.loss_func, self.lr, self.opt_func = model, dls, loss_func, lr, opt_func
         self.cbs = fc.L(cbs)
+        _check_given(self.cbs, loss_func)
 
     @property
     def training(self): return self.model.training
@@ -195,7 +231,9 @@ class Learner:
         cbs=None,         # more callbacks, for this fit only
         lr:float=None,    # another learning rate for this fit
     ):
-        "Train and validate with a new optimizer. Raises `FloatingPointError` when the loss is not finite, `ValueError` for no epochs or a loader without batches; Ctrl-C ends it with the metrics so far"
+        """Train and validate with a new optimizer; Ctrl-C ends it with the metrics so far.
+        Raises `FloatingPointError` when the loss is not finite, `ValueError` for no epochs, a loader without batches
+        or a loss for each image, `TypeError` for a loss that is no tensor or for what is no callback in `cbs`"""
         if n_epochs < 1: raise ValueError(f'n_epochs is {n_epochs}, expected at least 1')
         if not hasattr(self.dls, 'train'): raise TypeError(f'dls is {self.dls!r:.60}, expected DataLoaders; of two loaders, DataLoaders(train, valid)')
         extra = fc.L(cbs).filter(lambda cb: not any(cb is o for o in self.cbs))
@@ -205,12 +243,13 @@ class Learner:
         try:
             self._check_cbs()
             self.opt = self.opt_func(self.model.parameters(), self.lr if lr is None else lr)
-            self.opt.zero_grad()                          # gradients that an earlier fit left behind when it was cut short
+            for p in self.model.parameters(): p.grad = None   # left behind by an earlier fit that was cut short
             self._fit(train, valid)
         except (CancelEpochException, CancelBatchException) as e: raise RuntimeError(f'{type(e).__name__} was raised where there was none to cancel') from e
         finally: self.cbs = self.cbs.filter(lambda cb: not any(cb is o for o in extra))
 
     def _check_cbs(self):
+        _check_given(self.cbs, self.loss_func)
         for cb in self.cbs:
             for name in _asked:
                 if hasattr(type(self), name) and hasattr(cb, name): raise TypeError(f'{type(self).__name__} has a {name} of its own, so that of {type(cb).__name__} would never be called; use Learner')
@@ -248,6 +287,7 @@ class Learner:
         self.predict()
         self.callback('after_predict')
         self.get_loss()
+        _check_loss(self.loss)
         self.callback('after_loss')
         if not math.isfinite(self.loss.item()): raise FloatingPointError(self._why_not_finite())
         if self.training:
@@ -385,7 +425,7 @@ class LRFinderCB(Callback):
     ):
         if not gamma > 1: raise ValueError(f'gamma is {gamma}, expected a number above 1')
         self.gamma, self.max_mult = gamma, max_mult
-    order = -500   # before a schedule, whose rates are overruled
+    order = -500   # before those who look at the rate
     def before_fit(self, learn): self.start, self.lrs, self.losses = [g['lr'] for g in learn.opt.param_groups], [], []
     def before_epoch(self, learn):
         if not learn.training: raise CancelEpochException
@@ -397,6 +437,9 @@ class LRFinderCB(Callback):
         self.lrs.append(learn.opt.param_groups[0]['lr']); self.losses.append(loss)
         best = min(self.losses)
         if loss - best > (self.max_mult-1)*abs(best): raise CancelFitException
+    def after_fit(self, learn):     # not cancelled, so the epochs are over before the loss ran away
+        if self.lrs: print(f'stopped at a rate of {self.lrs[-1]:.2g}: the epochs are over after {len(self.lrs)} '
+                           'batches, and the loss has not run away. More of them (max_epochs in lr_find) show more')
     def cleanup_fit(self, learn):
         import matplotlib.pyplot as plt
         _, ax = plt.subplots(figsize=(4.5, 2.6))
@@ -412,176 +455,12 @@ def lr_find(self:Learner,
     start_lr:float=1e-5, # first rate
     max_epochs:int=10,   # stop after so many epochs at the latest
 ):
-    "Try growing learning rates, draw the loss against them, and give the model its weights back; no checkpoint is read or written"
+    """Try growing learning rates, draw the loss against them, and give the model its weights back.
+    Schedules and checkpoints (callbacks whose `in_lr_find` is False) are left out.
+    If the epochs are over before the loss runs away, a line says so"""
     cbs, kept = self.cbs, {k: v.clone() for k,v in self.model.state_dict().items()}
-    self.cbs = cbs.filter(lambda cb: not isinstance(cb, CheckpointCB))
+    self.cbs = cbs.filter(lambda cb: getattr(cb, 'in_lr_find', True))
     try: self.fit(max_epochs, valid=False, lr=start_lr, cbs=LRFinderCB(gamma, max_mult))
     finally:
         self.cbs = cbs
         self.model.load_state_dict(kept)
-
-# %% ../nbs/10_learner.ipynb #2dc01529
-def _split(x, tensors, name):
-    "`x` as JSON can say it; tensors go to `tensors` under a name, which stands in their place"
-    if isinstance(x, torch.Tensor):
-        tensors[name] = x.detach().to('cpu', copy=True).contiguous()
-        return {'$tensor': name}
-    if isinstance(x, Mapping): return {str(k): _split(v, tensors, f'{name}.{k}') for k,v in x.items()}
-    if isinstance(x, (list, tuple)): return [_split(v, tensors, f'{name}.{i}') for i,v in enumerate(x)]
-    if x is None or isinstance(x, (bool, int, float, str)): return x
-    raise TypeError(f'{name} is a {type(x).__name__}; a checkpoint keeps tensors, numbers, strings, lists and dictionaries')
-
-def _join(x, tensors):
-    "What `_split` took apart; tuples come back as lists, keys as strings"
-    if isinstance(x, dict): return tensors[x['$tensor']] if '$tensor' in x else {k: _join(v, tensors) for k,v in x.items()}
-    return [_join(v, tensors) for v in x] if isinstance(x, list) else x
-
-# %% ../nbs/10_learner.ipynb #6d06ca2d
-def save_checkpoint(
-    folder,    # where; made if need be, an older checkpoint in it is replaced
-    state:dict # tensors, numbers, strings, in lists and dictionaries with strings for keys
-):
-    "Keep `state` as `checkpoint.json` and a safetensors file that it names, whole or not at all"
-    folder, tensors = Path(folder), {}
-    tree = {k: _split(v, tensors, k) for k,v in state.items()}
-    raw  = save(tensors)
-    sha  = hashlib.sha256(raw).hexdigest()
-    name = f'tensors-{sha[:16]}.safetensors'
-    _write_whole(folder/name, raw)                                 # beside the one in use, which stays as it is
-    text = json.dumps({'tensors': name, 'bytes': len(raw), 'sha256': sha, 'state': tree}, indent=1)
-    _write_whole(folder/'checkpoint.json', text.encode())          # from this moment on the new one counts
-    for p in folder.iterdir():                                     # the old one, and what was left by a death in mid-writing
-        if p.name.startswith(('tensors-', 'checkpoint.json.')) and p.name != name: p.unlink()
-
-def load_checkpoint(
-    folder # as for `save_checkpoint`
-)->dict:   # the state
-    "What `save_checkpoint` kept. Raises `FileNotFoundError` if there is none, `ValueError` if it is damaged"
-    path = Path(folder)/'checkpoint.json'
-    if not path.exists(): raise FileNotFoundError(f'there is no checkpoint.json in {folder}')
-    try:
-        head = json.loads(path.read_bytes())
-        file, n_bytes, sha, tree = path.with_name(head['tensors']), head['bytes'], head['sha256'], head['state']
-    except (ValueError, KeyError, TypeError) as e: raise ValueError(f'{path} is damaged or not a checkpoint: {type(e).__name__}: {e}') from None
-    if not file.exists(): raise ValueError(f'{path} names {file.name}, which is not there')
-    raw = file.read_bytes()
-    if len(raw) != n_bytes: raise ValueError(f'{file} has {len(raw):,} bytes, checkpoint.json says {n_bytes:,}: the file is damaged')
-    if hashlib.sha256(raw).hexdigest() != sha: raise ValueError(f'{file} has another hash than checkpoint.json says: the file is damaged')
-    return _join(tree, load(raw))
-
-# %% ../nbs/10_learner.ipynb #38464764
-def _generators(dl):
-    "A PyTorch loader and its sampler may have generators of their own"
-    found = [getattr(o, 'generator', None) for o in (dl, getattr(dl, 'sampler', None))]
-    return [g for g in found if isinstance(g, torch.Generator)]
-
-def _get_rng(dl):
-    "States of all random generators that training draws from"
-    name, keys, *rest = np.random.get_state()
-    state = {'python': random.getstate(), 'numpy': [name, keys.tolist(), *rest], 'torch': torch.get_rng_state()}
-    if torch.cuda.is_available(): state['cuda'] = torch.cuda.get_rng_state_all()
-    if torch.backends.mps.is_available(): state['mps'] = torch.mps.get_rng_state()
-    state['loader'] = [g.get_state() for g in _generators(dl)]
-    return state
-
-def _set_rng(state, dl):
-    version, inner, gauss = state['python']
-    random.setstate((version, tuple(inner), gauss))
-    np.random.set_state(state['numpy'])
-    torch.set_rng_state(state['torch'])
-    if 'cuda'   in state: torch.cuda.set_rng_state_all(state['cuda'])
-    if 'mps'    in state: torch.mps.set_rng_state(state['mps'])
-    for g,s in zip(_generators(dl), state['loader']): g.set_state(s)
-
-# %% ../nbs/10_learner.ipynb #b52ba40f
-def _differences(have, want):
-    "What two dictionaries name -> description differ in, in words"
-    lost, new = [k for k in want if k not in have], [k for k in have if k not in want]
-    other = [f'{k}: {have[k]}, here {want[k]}' for k in want if k in have and have[k] != want[k]]
-    return ([f'it lacks {", ".join(map(str, lost[:3]))}' + (f' and {len(lost)-3} more' if len(lost) > 3 else '')] if lost else []) \
-         + ([f'it has {", ".join(map(str, new[:3]))}'    + (f' and {len(new)-3} more'  if len(new)  > 3 else '') + ', unknown here'] if new else []) \
-         + other[:3]
-
-def _shapes(state): return {k: f'{tuple(v.shape)} {v.dtype}' for k,v in state.items()}
-
-# %% ../nbs/10_learner.ipynb #94747f54
-class _SkipCB(Callback):
-    "The first to be called: remembers the random states that an epoch began with and passes over batches that an earlier process trained on"
-    order = -1000
-    def __init__(self, ck): self.ck, self.skip = ck, None
-    def before_epoch(self, learn):
-        if not learn.training:
-            if self.ck.found: self.ck.restore(learn)               # a fit that only validates
-            return
-        if self.ck.found: _set_rng(self.ck.found['rng_epoch'], learn.dls.train)
-        self.rng_epoch = _get_rng(learn.dls.train)
-    def before_batch(self, learn):
-        if not (learn.training and self.ck.found): return
-        if learn.iter+1 == self.ck.found['done']: self.ck.restore(learn)
-        raise CancelBatchException
-
-class CheckpointCB(Callback):
-    "Keeps all that training depends on in a folder, and goes on from there when the same fit is started again, to bitwise the same weights"
-    order = 1000   # the last to be called, when all others have done what belongs to the batch
-    def __init__(self,
-        folder,         # where the checkpoint is kept; delete it to begin anew
-        every:int=100,  # training batches from one checkpoint to the next (there is also one after the last batch of an epoch)
-    ):
-        if every < 1: raise ValueError(f'every is {every}, expected at least 1')
-        self.folder, self.every = Path(folder), every
-
-    def before_fit(self, learn):
-        if any(isinstance(cb, CheckpointCB) and cb is not self for cb in learn.cbs): raise ValueError('there are two CheckpointCB; expected one')
-        self.others, self.found = self._with_state(learn), None
-        _split({k: cb.state_dict() for k,cb in self.others.items()}, {}, 'callbacks')              # what can't be kept is said now, not in an hour
-        if (self.folder/'checkpoint.json').exists():
-            self.found = load_checkpoint(self.folder)
-            self._check(learn)
-            learn.epochs = range(self.found['epoch'], learn.n_epochs)
-            print(f"going on in epoch {self.found['epoch']} after batch {self.found['done']-1}, from {self.folder}")
-        self.skipper = _SkipCB(self)
-        learn.cbs.append(self.skipper)
-
-    def after_batch(self, learn):
-        done, n = learn.iter+1, len(learn.dl)
-        if learn.training and (done % self.every == 0 or done == n): self.save(learn, done)
-
-    def cleanup_fit(self, learn):
-        if hasattr(self, 'skipper') and self.skipper in learn.cbs: learn.cbs.remove(self.skipper)
-
-    def _with_state(self, learn):
-        "Callbacks that have something to keep, by the name of their class (and a number, for the second of a kind)"
-        named = {}
-        for cb in learn.cbs.filter(lambda cb: hasattr(cb, 'state_dict')):
-            name = type(cb).__name__
-            n = sum(k.split()[0] == name for k in named)
-            named[f'{name} {n+1}' if n else name] = cb
-        return named
-
-    def _about(self, learn):
-        "What has to be the same for going on"
-        return {'epochs': learn.n_epochs, 'batches an epoch': len(learn.dls.train), 'optimizer': type(learn.opt).__name__,
-                'sizes of the parameter groups': [len(g['params']) for g in learn.opt.param_groups], 'callbacks with a state': list(self.others)}
-
-    def _check(self, learn):
-        diffs = _differences(_shapes(self.found['model']), _shapes(learn.model.state_dict())) + _differences(self.found['about'], self._about(learn))
-        if diffs: raise ValueError(f'the checkpoint in {self.folder} is of another fit: {"; ".join(diffs)}. Delete the folder to begin anew, or choose another')
-        if self.found['torch'] != torch.__version__: warnings.warn(f"the checkpoint was made with PyTorch {self.found['torch']}, this is {torch.__version__}: what follows may differ in the last digits")
-
-    def save(self, learn, done):
-        "Keep everything, `done` batches into this epoch"
-        save_checkpoint(self.folder, {
-            'epoch': learn.epoch, 'done': done, 'torch': torch.__version__, 'about': self._about(learn),
-            'grads': {k: p.grad for k,p in learn.model.named_parameters() if p.grad is not None},     # MomentumLearner keeps them
-            'model': learn.model.state_dict(), 'opt': learn.opt.state_dict(), 'cbs': {k: cb.state_dict() for k,cb in self.others.items()},
-            'rng': _get_rng(learn.dls.train), 'rng_epoch': self.skipper.rng_epoch})
-
-    def restore(self, learn):
-        "Put everything back; from here on it is as if the process had never ended"
-        state, self.found = self.found, None
-        learn.model.load_state_dict(state['model'])
-        opt = state['opt']
-        learn.opt.load_state_dict({**opt, 'state': {int(k): v for k,v in opt['state'].items()}})
-        for k,cb in self.others.items(): cb.load_state_dict(state['cbs'][k])
-        for k,p in learn.model.named_parameters(): p.grad = state['grads'][k].to(p.device) if k in state['grads'] else None
-        _set_rng(state['rng'], learn.dls.train)

@@ -24,12 +24,16 @@ filters = torch.tensor([[[ 0., 0, 0], [ 0,  8, 0], [ 0, 0, 0]],      # itself
 def _check_state(x, c=None):
     if x.ndim != 4 or c and x.shape[1] != c: raise ValueError(f'a state of shape {tuple(x.shape)}, expected (n,{c or "c"},h,w)')
 
+def _check_float(x):
+    if not x.is_floating_point(): raise ValueError(f'a state of {x.dtype}, expected floating-point numbers')
+
 def perceive(
     x:torch.Tensor,               # states (n,c,h,w)
     filters:torch.Tensor=filters, # kernels (k,3,3)
 )->torch.Tensor:                  # (n,c*k,h,w): for each channel, what the k filters see of it
-    "What each cell sees of its neighbourhood, on a torus. Raises `ValueError` for other shapes"
+    "What each cell sees of its neighbourhood, on a torus. Raises `ValueError` for other shapes, or a state of whole numbers"
     _check_state(x)
+    _check_float(x)
     if filters.ndim != 3 or filters.shape[1:] != (3,3): raise ValueError(f'filters of shape {tuple(filters.shape)}, expected (k,3,3)')
     n, c, h, w = x.shape
     x = F.pad(x, (1,1,1,1), mode='circular').reshape(n*c, 1, h+2, w+2)
@@ -56,10 +60,12 @@ class SimpleCA(nn.Module):
         x:torch.Tensor,        # states (n,n_channels,h,w)
         update_rate:float=.5,  # probability with which a cell changes in this step
     )->torch.Tensor:           # states after one step
-        "One step. Raises `ValueError` for another number of channels, or a rate out of range"
+        "One step. Raises `ValueError` for another number of channels, a state of whole numbers, or a rate out of range"
         _check_state(x, self.n_channels)
+        _check_float(x)
         if not 0 <= update_rate <= 1: raise ValueError(f'update_rate is {update_rate}, expected 0 to 1')
-        awake = torch.rand_like(x[:,:1]) < update_rate               # (n,1,h,w)
+        chance = torch.rand_like(x[:,:1], dtype=torch.promote_types(x.dtype, torch.float32))   # 16 bits are too coarse
+        awake  = chance < update_rate                                # (n,1,h,w)
         return x + self.layers(perceive(x, self.filters))*awake
 
     def run(self,
@@ -78,7 +84,7 @@ class SimpleCA(nn.Module):
         w:int, # columns
     )->torch.Tensor: # states (n,n_channels,h,w), all zero
         "Empty grids, from which everything grows"
-        return torch.zeros(n, self.n_channels, h, w, device=self.filters.device)
+        return torch.zeros(n, self.n_channels, h, w, device=self.filters.device, dtype=self.filters.dtype)
 
 # %% ../nbs/19_nca.ipynb #bcf7c06e
 def to_rgb(
@@ -94,6 +100,7 @@ def overflow_loss(
     x:torch.Tensor, # states, any shape
 )->torch.Tensor:    # scalar; 0 if all are within [-1,1]
     "By how much states leave the range from -1 to 1, on average (after Niklasson et al. 2021)"
+    x = x.to(torch.promote_types(x.dtype, torch.float32))            # a mean of 16-bit numbers is kept in float32
     return (x - x.clamp(-1, 1)).abs().mean()
 
 # %% ../nbs/19_nca.ipynb #c83e7add
@@ -146,7 +153,9 @@ class NormGradCB(Callback):
         self.eps = eps
     def after_backward(self, learn):
         for p in learn.model.parameters():
-            if p.grad is not None: p.grad /= p.grad.norm() + self.eps
+            if p.grad is None: continue
+            g = p.grad.to(torch.promote_types(p.grad.dtype, torch.float32))   # in 16 bits norms overflow, eps is 0
+            p.grad.copy_(g/(g.norm() + self.eps))
 
 # %% ../nbs/19_nca.ipynb #d2febb96
 def load_nca(

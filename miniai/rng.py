@@ -9,6 +9,7 @@ __all__ = ['WichmannHill', 'chi2_sf', 'chi_square', 'ks_test', 'cells_test', 'ru
 import hashlib, math
 from collections import Counter
 from itertools import product
+from numbers import Integral
 import numpy as np
 from fastcore.basics import patch
 
@@ -37,7 +38,7 @@ class WichmannHill:
         seed:int, # any integer from 0 on; the same seed gives the same numbers
     ):
         "Raises a `TypeError` if `seed` is no integer, a `ValueError` if it is negative"
-        if isinstance(seed, bool) or not isinstance(seed, int):
+        if isinstance(seed, bool) or not isinstance(seed, Integral):
             raise TypeError(f'seed is {seed!r}, expected an integer')
         if seed < 0: raise ValueError(f'seed is {seed}, expected 0 or more')
         self.state = _split(_scatter(seed))
@@ -50,10 +51,10 @@ class WichmannHill:
     @state.setter
     def state(self, xyz):
         xyz = tuple(xyz)
-        fits = [isinstance(v, int) and 0 < v < m for v,m in zip(xyz, _MODULI)]
+        fits = [isinstance(v, Integral) and 0 < v < m for v,m in zip(xyz, _MODULI)]
         if len(xyz) != 3 or not all(fits):
             raise ValueError(f'state is {xyz}, expected three integers from 1 on, below {_MODULI}')
-        self._state = xyz
+        self._state = tuple(map(int, xyz))                     # NumPy's integers overflow
 
     def _step(self):
         x, y, z = self._state
@@ -71,8 +72,9 @@ def uniform(self:WichmannHill,
     lo:float=0., # lower end
     hi:float=1., # upper end, above `lo`
 )->float:        # a number between `lo` and `hi`
-    "The next uniform number between `lo` and `hi`; raises a `ValueError` unless lo < hi"
-    if not lo < hi: raise ValueError(f'uniform between {lo} and {hi}: expected lo < hi')
+    "The next uniform number between `lo` and `hi`; raises a `ValueError` unless lo < hi, at a finite distance"
+    if not 0 < hi-lo < math.inf:
+        raise ValueError(f'uniform between {lo} and {hi}: expected lo < hi, at a finite distance')
     return lo + (hi-lo)*self.random()
 
 # %% ../nbs/02_random.ipynb #135371c8
@@ -81,8 +83,9 @@ def chi2_sf(
     df:int,  # degrees of freedom, 1 or more
 )->float:    # in [0,1]
     "Chance that a chi-square exceeds `x`; raises a `ValueError` outside of the ranges above"
-    if not x >= 0 or df < 1: raise ValueError(f'x = {x}, df = {df}: expected x >= 0 and df >= 1')
-    if x == 0: return 1.
+    if not x >= 0 or not isinstance(df, Integral) or df < 1:
+        raise ValueError(f'x = {x}, df = {df}: expected x >= 0 and df >= 1, a whole number')
+    if x in (0, math.inf): return float(x == 0)
     h = x/2
     q = math.erfc(math.sqrt(h)) if df%2 else 0.
     for k in range(2 + df%2, df+1, 2): q += math.exp((k/2-1)*math.log(h) - h - math.lgamma(k/2))
@@ -92,24 +95,30 @@ def chi2_sf(
 def chi_square(
     counts,   # how often each of the possible results came, all of them equally likely
 )->tuple:     # chi-square, p-value
-    "Pearson's test of equal chances; raises a `ValueError` below 2 results, or 5 expected of each"
+    "Pearson's test of equal chances; raises a `ValueError` below 2 results, or 5 expected of each, or for what is no count"
     counts = list(counts)
     if len(counts) < 2: raise ValueError(f'{len(counts)} possible results: expected at least 2')
+    wrong = [c for c in counts if not 0 <= c < math.inf]
+    if wrong: raise ValueError(f'a count of {wrong[0]}: expected numbers from 0 on')
     expected = sum(counts)/len(counts)
     if expected < 5: raise ValueError(f'{expected:.3g} expected of each: at least 5 are needed')
     stat = sum((c-expected)**2 for c in counts)/expected
     return stat, chi2_sf(stat, len(counts)-1)
 
 # %% ../nbs/02_random.ipynb #eddc2ac4
+def _check_numbers(us, least=50):
+    "Raises a `ValueError` for fewer numbers than `least`, or any that is not in [0,1], NaN included"
+    if len(us) < least: raise ValueError(f'{len(us)} numbers: expected at least {least}')
+    wrong = [u for u in us if not 0 <= u <= 1]
+    if wrong: raise ValueError(f'{wrong[0]} is among the numbers: expected all of them in [0,1]')
+
 def ks_test(
     us,   # numbers that should be uniform in [0,1]; at least 50
 )->tuple: # D, the largest gap between u and the share of numbers below u; p-value
     "Kolmogorov-Smirnov test; raises a `ValueError` for too few numbers, or any outside [0,1]"
     us = sorted(us)
+    _check_numbers(us)
     n = len(us)
-    if n < 50: raise ValueError(f'{n} numbers: expected at least 50')
-    if not (us[0] >= 0 and us[-1] <= 1):
-        raise ValueError(f'numbers from {us[0]} to {us[-1]}: expected all of them in [0,1]')
     D = max(max((i+1)/n - u, u - i/n) for i,u in enumerate(us))
     t = (math.sqrt(n) + .12 + .11/math.sqrt(n)) * D        # Stephens' correction
     p = 2*sum((-1)**(j-1) * math.exp(-2*(j*t)**2) for j in range(1, 101)) if t > .2 else 1.
@@ -122,6 +131,8 @@ def cells_test(
     bins:int=10, # cells along each of the `d` sides
 )->tuple:        # chi-square, p-value
     "Chi-square of `bins**d` equal cells; raises a `ValueError` for too few numbers, or any outside [0,1)"
+    us = list(us)
+    _check_numbers(us, 0)
     cells = [math.floor(u*bins) for u in us]
     if not all(0 <= c < bins for c in cells): raise ValueError('expected all numbers in [0,1)')
     counts = Counter(zip(*(cells[i::d] for i in range(d))))
@@ -131,9 +142,10 @@ def cells_test(
 def runs_test(
     us,   # numbers that should be uniform in [0,1] and independent; at least 50
 )->tuple: # number of runs above or below one half, p-value (two-sided)
-    "Test of the number of runs, by the normal curve; raises a `ValueError` for too few numbers"
+    "Test of the number of runs, by the normal curve; raises a `ValueError` for too few numbers, or any outside [0,1]"
+    us = list(us)
+    _check_numbers(us)
     sides = [u >= .5 for u in us]
-    if len(sides) < 50: raise ValueError(f'{len(sides)} numbers: expected at least 50')
     n, changes = len(sides)-1, sum(a != b for a,b in zip(sides, sides[1:]))
     z = (changes - n/2) / math.sqrt(n/4)
     return changes+1, math.erfc(abs(z)/math.sqrt(2))
@@ -145,9 +157,9 @@ def randrange(self:WichmannHill,
     hi:int, # one above the largest
 )->int:     # a whole number, lo <= k < hi
     "The next whole number; raises a `TypeError` for non-integers, a `ValueError` for a bad range"
-    if not (isinstance(lo, int) and isinstance(hi, int)):
+    if not (isinstance(lo, Integral) and isinstance(hi, Integral)):
         raise TypeError(f'randrange({lo!r}, {hi!r}): expected two integers')
-    n = hi-lo
+    lo, n = int(lo), int(hi) - int(lo)
     if not 0 < n <= 2**32:
         raise ValueError(f'randrange({lo}, {hi}): expected between 1 and 2**32 numbers to pick from')
     m1, m2, m3 = _MODULI
@@ -163,8 +175,9 @@ def normal(self:WichmannHill,
     mean:float=0., # centre
     std:float=1.,  # standard deviation, 0 or more
 )->float:          # a normal number
-    "The next normal number (Box and Muller 1958); raises a `ValueError` if `std` is negative"
-    if not std >= 0: raise ValueError(f'std is {std}, expected 0 or more')
+    "The next normal number (Box and Muller 1958); raises a `ValueError` if `std` is negative, or one of both not finite"
+    if not 0 <= std < math.inf: raise ValueError(f'std is {std}, expected 0 or more, and finite')
+    if not math.isfinite(mean): raise ValueError(f'mean is {mean}, expected a finite number')
     r = math.sqrt(-2*math.log(self.random()))
     return mean + std * r*math.cos(2*math.pi*self.random())
 
@@ -173,8 +186,9 @@ def normal(self:WichmannHill,
 def jump(self:WichmannHill,
     n:int, # how many draws of `random` to skip; negative to go back
 ):
-    "Move the state as `n` calls of `random` would, in one step"
-    self.state = [pow(a, n, m)*s % m for a,s,m in zip(_MULTIPLIERS, self.state, _MODULI)]
+    "Move the state as `n` calls of `random` would, in one step; raises a `TypeError` if `n` is no integer"
+    if not isinstance(n, Integral): raise TypeError(f'jump by {n!r}: expected an integer')
+    self.state = [pow(a, int(n), m)*s % m for a,s,m in zip(_MULTIPLIERS, self.state, _MODULI)]
     return self
 
 # %% ../nbs/02_random.ipynb #57434932
@@ -188,7 +202,8 @@ def _powers(a, m, n):
 def randoms(self:WichmannHill,
     n:int,     # how many, 1 or more
 )->np.ndarray: # uniform numbers (n,)
-    "What `n` calls of `random` would give, at once; raises a `ValueError` if `n` is below 1"
+    "What `n` calls of `random` would give, at once; raises a `ValueError` if `n` is below 1, a `TypeError` if it is no integer"
+    if not isinstance(n, Integral): raise TypeError(f'n is {n!r}, expected an integer')
     if n < 1: raise ValueError(f'n is {n}, expected 1 or more')
     parts = zip(_MULTIPLIERS, self.state, _MODULI)
     x, y, z = (_powers(a, m, n)*s % m for a,s,m in parts)  # (n,) each

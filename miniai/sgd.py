@@ -19,6 +19,20 @@ def _check_range(top, **settings):
     for name,v in settings.items():
         if not 0 <= v < top: raise ValueError(f'{name} is {v}, expected a number from 0 to below {top}')
 
+# %% ../nbs/13_accel_sgd.ipynb #6e1b0c64
+def _check_state(state, opt, settings):
+    "Refuse the state of other parameters, or of an optimizer with other settings"
+    name, groups = type(opt).__name__, state['param_groups']
+    if len(groups) != 1: raise ValueError(f'the state has {len(groups)} parameter groups, expected 1')
+    n = len(groups[0]['params'])
+    if n != len(opt.state): raise ValueError(f'the state is of {n} parameters, this {name} has {len(opt.state)}')
+    lacks = ', '.join(k for k in ('lr', *settings) if k not in groups[0])
+    if lacks: raise ValueError(f'the state lacks {lacks}, which {name} needs; is it of another optimizer?')
+    for i,p in enumerate(opt.state):
+        for k,v in state['state'].get(i, {}).items():
+            if isinstance(v, torch.Tensor) and v.shape != p.shape:
+                raise ValueError(f'{k} of parameter {i} has shape {tuple(v.shape)}, the parameter has {tuple(p.shape)}')
+
 # %% ../nbs/13_accel_sgd.ipynb #734f8687
 class SGD:
     "Stochastic gradient descent: $w \\leftarrow w - \\eta g$ (Robbins and Monro 1951)"
@@ -54,6 +68,23 @@ class SGD:
     def zero_grad(self):
         "Forget all gradients"
         for p in self.state: p.grad = None
+
+    def _settings(self): return {k: v for k,v in vars(self).items() if k not in ('param_groups', 'state')}
+
+    def state_dict(self):
+        "Settings, and what is remembered of each parameter, by its number: PyTorch's form"
+        group = {**self.param_groups[0], **self._settings(), 'params': list(range(len(self.state)))}
+        return {'state': {i: dict(s) for i,s in enumerate(self.state.values()) if s}, 'param_groups': [group]}
+
+    def load_state_dict(self, state):
+        "Take back what `state_dict` gave. Raises `ValueError` if it is of other parameters or of another optimizer"
+        _check_state(state, self, self._settings())
+        group = {k: v for k,v in state['param_groups'][0].items() if k != 'params'}
+        for k in self._settings(): setattr(self, k, group.pop(k))
+        self.param_groups[0].update(group)
+        for i,(p,s) in enumerate(self.state.items()):
+            s.clear()
+            for k,v in state['state'].get(i, {}).items(): s[k] = v.to(p.device, copy=True) if torch.is_tensor(v) else v
 
 # %% ../nbs/13_accel_sgd.ipynb #b87d1577
 class Momentum(SGD):
@@ -162,13 +193,18 @@ def one_cycle(
 # %% ../nbs/13_accel_sgd.ipynb #9c47f9af
 class BaseSchedCB(Callback):
     "Makes a scheduler when a fit begins; subclasses say when it steps. Raises `TypeError` for a scheduler already made"
+    in_lr_find = False   # `lr_find` tries rates of its own
     def __init__(self,
         sched # from an optimizer to a scheduler: `partial(OneCycleLR, max_lr=.1, total_steps=100)`
     ):
         if not callable(sched): raise TypeError(f'sched is a {type(sched).__name__}, expected what makes one, a partial')
         self.sched = sched
     def before_fit(self, learn): self.schedo = self.sched(learn.opt)
-    def state_dict(self): return self.schedo.state_dict()
+    def state_dict(self):
+        "Raises `TypeError` for a scheduler that can't give its state"
+        if not hasattr(self.schedo, 'state_dict'):
+            raise TypeError(f'the scheduler {type(self.schedo).__name__} has no state_dict, which a checkpoint needs')
+        return self.schedo.state_dict()
     def load_state_dict(self, state): self.schedo.load_state_dict(state)
 
 class BatchSchedCB(BaseSchedCB):

@@ -19,6 +19,14 @@ from .datasets import DataLoaders, show_images
 from .learner import Callback, Learner, ProgressCB, TrainCB
 
 # %% ../nbs/18_style.ipynb #d9a2eb28
+def _check_floats(t):
+    "Raises `TypeError` unless `t` is a tensor of floats"
+    got = t.dtype if isinstance(t, torch.Tensor) else f'a {type(t).__name__}'
+    if not isinstance(t, torch.Tensor) or not t.is_floating_point():
+        raise TypeError(f'got {got}, expected a tensor of floats; bytes of an image, divided by 255')
+
+def _float32(t): return t.to(torch.promote_types(t.dtype, torch.float32))   # 16 bits become 32, and 64 remain
+
 class TensorModel(nn.Module):
     "A model whose parameter `t` is the image, and which answers with it"
     def __init__(self,
@@ -26,8 +34,7 @@ class TensorModel(nn.Module):
     ):
         "Raises `TypeError` for what has no gradient, such as whole numbers"
         super().__init__()
-        if not isinstance(t, torch.Tensor) or not t.is_floating_point():
-            raise TypeError(f'got {getattr(t, "dtype", type(t).__name__)}, expected a tensor of floats')
+        _check_floats(t)
         self.t = nn.Parameter(t.detach().clone(memory_format=torch.contiguous_format))   # L-BFGS needs it in one piece
     def forward(self, x=None): return self.t
 
@@ -81,16 +88,18 @@ class RandomFilters(nn.Module):
         scales:int=3, # sizes of the image: whole, half, quarter, …
         seed:int=0,   # which random filters
     ):
-        "The weights of each filter have the length 1. Raises `ValueError` for an even `ks`, or a number below 1"
+        "The weights of each filter have the length 1. Raises `ValueError` for an even `ks`, or a number below 1; when called, `ValueError` for another shape of image than it takes, `TypeError` for an image that isn't floats"
         super().__init__()
         if ks % 2 == 0 or min(n, ks, scales) < 1: raise ValueError(f'n {n}, ks {ks}, scales {scales}: expected numbers from 1 on, and ks odd')
         w = torch.randn(scales, n, 3, ks, ks, generator=torch.Generator().manual_seed(seed))
         self.register_buffer('w', w/w.square().sum((2,3,4), keepdim=True).sqrt())
 
     def forward(self, im):                               # (3,h,w)
+        _check_floats(im)
         k, p = 2**(len(self.w)-1), self.w.shape[-1]//2
         if im.ndim != 3 or len(im) != 3 or im.shape[1]%k or im.shape[2]%k or min(im.shape[1:]) < k*p:
             raise ValueError(f'an image of shape {tuple(im.shape)}, expected (3,h,w) with h and w multiples of {k} and at least {k*p}')
+        im = im.to(torch.promote_types(im.dtype, self.w.dtype))
         im, res = im[None]*2 - 1, []
         for w in self.w:
             res.append(F.relu(F.conv2d(F.pad(im, (p,)*4, mode='circular'), w))[0])
@@ -121,10 +130,11 @@ class NetFeatures:
 # %% ../nbs/18_style.ipynb #a45e8b7e
 def _relative(xs, targets):
     "Mean over the layers of the squared error, in units of the target's mean square"
-    return sum((x-t).square().mean()/t.square().mean() for x,t in zip(xs, targets))/len(targets)
+    pairs = ((_float32(x), _float32(t)) for x,t in zip(xs, targets))
+    return sum((x-t).square().mean()/t.square().mean() for x,t in pairs)/len(targets)
 
 def _target(what):
-    with torch.no_grad(): res = what()
+    with torch.no_grad(): res = [_float32(t) for t in what()]
     if any(t.square().mean() == 0 for t in res): raise ValueError('the target has a layer in which all features are 0: it says nothing')
     return res
 
@@ -148,7 +158,7 @@ class ContentLossToTarget:
         self.targets = _target(lambda: _pick(feats(target_im), layers))
     def __call__(self,
         im # image, as large as the target
-    ):     # scalar: 0 for the target; 1 for one at which all features are 0
+    ):     # scalar, `float32` or more: 0 for the target; 1 for one at which all features are 0
         _same(im, self.shape)
         return _relative(_pick(self.feats(im), self.layers), self.targets)
 
@@ -172,9 +182,10 @@ def optimise(
     steps:int,   # steps of the Learner, each of up to 10 iterations
     cbs=(),      # more callbacks
 )->torch.Tensor: # the image that it ends with; values may lie a little outside 0 to 1
-    "Optimise the pixels of an image by L-BFGS"
+    "Optimise the pixels of an image by L-BFGS, in `float32` if they have 16 bits. Raises `TypeError` for pixels that aren't floats"
+    _check_floats(im)
     opt = partial(torch.optim.LBFGS, max_iter=10, history_size=20, line_search_fn='strong_wolfe', tolerance_grad=0, tolerance_change=0)
-    learn = Learner(TensorModel(im), get_dummy_dls(steps), loss, lr=1., cbs=[LBFGSCB(), *cbs], opt_func=opt)
+    learn = Learner(TensorModel(_float32(im)), get_dummy_dls(steps), loss, lr=1., cbs=[LBFGSCB(), *cbs], opt_func=opt)
     learn.fit(1, valid=False)
     return learn.model.t.detach()
 
@@ -182,10 +193,12 @@ def optimise(
 def gram(
     f:torch.Tensor # features (c,h,w)
 )->torch.Tensor:   # (c,c), symmetric
-    "Mean over all places of the product of each pair of features: $G_{ij}=\\frac{1}{M}\\sum_k F_{ik}F_{jk}$ (Gatys et al. 2015, *A neural algorithm of artistic style*, eq. 3, over the number of places). Raises `ValueError` for another number of axes, or no places"
+    "Mean over all places of the product of each pair of features: $G_{ij}=\\frac{1}{M}\\sum_k F_{ik}F_{jk}$ (Gatys et al. 2015, *A neural algorithm of artistic style*, eq. 3, over the number of places), in `float32` for features of 16 bits, within autocast too. Raises `ValueError` for another number of axes, or no places, `TypeError` for what isn't floats"
+    _check_floats(f)
     if f.ndim != 3 or not f[0].numel(): raise ValueError(f'features of shape {tuple(f.shape)}, expected (c,h,w)')
-    f = f.flatten(1)                                     # (c,h*w)
-    return f @ f.T/f.shape[1]
+    f = _float32(f.flatten(1))                           # (c,h*w)
+    with torch.autocast(f.device.type, enabled=False):   # which would multiply in 16 bits
+        return f @ f.T/f.shape[1]
 
 # %% ../nbs/18_style.ipynb #e2f7fe80
 def calc_grams(
@@ -208,7 +221,7 @@ class StyleLossToTarget:
         self.targets = _target(lambda: calc_grams(target_im, feats, layers))
     def __call__(self,
         im # image, of any size
-    ):     # scalar: 0 for the target's style; 1 for an image at which all features are 0
+    ):     # scalar, `float32` or more: 0 for the target's style; 1 for an image at which all features are 0
         return _relative(calc_grams(im, self.feats, self.layers), self.targets)
 
 # %% ../nbs/18_style.ipynb #33251cb7
@@ -216,7 +229,8 @@ def shrink(
     im:torch.Tensor, # image (c,h,w)
     k:int            # by how much; divides h and w
 )->torch.Tensor:     # (c,h/k,w/k)
-    "Means over squares of `k` by `k` pixels. Raises `ValueError` if `k` does not divide both sides"
+    "Means over squares of `k` by `k` pixels. Raises `ValueError` if `k` does not divide both sides, `TypeError` for an image that isn't floats"
+    _check_floats(im)
     if k < 1 or im.shape[1]%k or im.shape[2]%k: raise ValueError(f'an image of shape {tuple(im.shape)} can not be divided into squares of {k}')
     return F.avg_pool2d(im, k)
 
@@ -240,9 +254,11 @@ def coarse_to_fine(
 # %% ../nbs/18_style.ipynb #c5344634
 def total_variation(
     im:torch.Tensor # image (...,h,w), at least 2 by 2
-)->torch.Tensor:    # scalar, 0 or more
-    "Mean absolute difference of neighbours, down plus across (after Rudin, Osher and Fatemi 1992). Raises `ValueError` for an image without neighbours"
+)->torch.Tensor:    # scalar, 0 or more, in `float32` if the image has 16 bits
+    "Mean absolute difference of neighbours, down plus across (after Rudin, Osher and Fatemi 1992). Raises `ValueError` for an image without neighbours, `TypeError` for one that isn't floats"
+    _check_floats(im)
     if im.ndim < 2 or min(im.shape[-2:]) < 2: raise ValueError(f'an image of shape {tuple(im.shape)}, expected (...,h,w) with h and w at least 2')
+    im = _float32(im)
     return im.diff(dim=-2).abs().mean() + im.diff(dim=-1).abs().mean()
 
 # %% ../nbs/18_style.ipynb #4caa5f43
@@ -250,10 +266,12 @@ def match_colours(
     im:torch.Tensor,   # image (3,h,w)
     style:torch.Tensor,# image (3,...), of any size
     eps:float=1e-6,    # added to the variances, so that images without colour don't fail
-)->torch.Tensor:       # image (3,h,w)
-    "An image with the mean and the covariance of another's colours (Gatys et al. 2016, Preserving color in neural artistic style transfer, the version with Cholesky factors)"
+)->torch.Tensor:       # image (3,h,w), of the type of `im`; for 16 bits computed in `float32`
+    "An image with the mean and the covariance of another's colours (Gatys et al. 2016, Preserving color in neural artistic style transfer, the version with Cholesky factors). Raises `ValueError` for other shapes, `TypeError` for images that aren't floats"
+    _check_floats(im); _check_floats(style)
     if im.ndim != 3 or len(im) != 3 or len(style) != 3: raise ValueError(f'images of shapes {tuple(im.shape)} and {tuple(style.shape)}, expected (3,h,w)')
     def stats(p): return p.mean(1, keepdim=True), torch.linalg.cholesky(torch.cov(p, correction=0) + eps*torch.eye(3).to(p))
-    p, q = im.flatten(1), style.flatten(1)               # (3,h*w)
+    p = _float32(im.flatten(1))                          # (3,h*w)
+    q = style.flatten(1).to(p.dtype)
     (m_c, L_c), (m_s, L_s) = stats(p), stats(q)
-    return (L_s @ torch.linalg.solve_triangular(L_c, p-m_c, upper=False) + m_s).reshape(im.shape)
+    return (L_s @ torch.linalg.solve_triangular(L_c, p-m_c, upper=False) + m_s).reshape(im.shape).to(im.dtype)

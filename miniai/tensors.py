@@ -61,12 +61,17 @@ class Matrix:
         return '\n'.join([f'Matrix {n} x {k}', *lines] + ['…']*(n > 8))
 
 # %% ../nbs/01_matmul.ipynb #c6e658ee
+def _wide(a):
+    "16-bit numbers in `float32`, in which their products and sums lose little; others as they are"
+    return a.float() if a.dtype in (torch.float16, torch.bfloat16) else a
+
 def frobenius(
     a:torch.Tensor, # floating-point tensor of any shape
-)->torch.Tensor:    # its norm, rank 0
+)->torch.Tensor:    # its norm, rank 0, in `float32` if `a` has 16 bits
     "Frobenius norm $\\sqrt{\\sum a_{ij}^2}$. Raises `TypeError` for integers, whose squares overflow"
     if not a.is_floating_point():
         raise TypeError(f'frobenius of {a.dtype}: expected floating point, call .float() first')
+    a = _wide(a)
     return (a*a).sum().sqrt()
 
 # %% ../nbs/01_matmul.ipynb #fb8357cb
@@ -84,11 +89,12 @@ def matmul_loops(
 )->torch.Tensor:    # (n,m)
     "Matrix product in three loops. Raises `ValueError` (shapes) or `TypeError` (dtypes)"
     _check_fit(a, b)
+    dtype, a, b = a.dtype, _wide(a), _wide(b)          # in 16 bits, a long sum stops growing
     c = torch.zeros(a.shape[0], b.shape[1], dtype=a.dtype)
     for i in range(a.shape[0]):
         for j in range(b.shape[1]):
             for k in range(a.shape[1]): c[i,j] += a[i,k]*b[k,j]
-    return c
+    return c.to(dtype)
 
 # %% ../nbs/01_matmul.ipynb #ec78eadb
 def matmul_elementwise(
@@ -97,10 +103,11 @@ def matmul_elementwise(
 )->torch.Tensor:    # (n,m)
     "Matrix product in two loops, elementwise over k. Raises `ValueError` (shapes) or `TypeError` (dtypes)"
     _check_fit(a, b)
+    dtype, a, b = a.dtype, _wide(a), _wide(b)
     c = torch.zeros(a.shape[0], b.shape[1], dtype=a.dtype)
     for i in range(a.shape[0]):
         for j in range(b.shape[1]): c[i,j] = (a[i]*b[:,j]).sum()
-    return c
+    return c.to(dtype)
 
 # %% ../nbs/01_matmul.ipynb #eafe3a11
 def broadcast_shape(
@@ -126,9 +133,10 @@ def matmul_broadcast(
 )->torch.Tensor:    # (n,m)
     "Matrix product in one loop, broadcast over j and k. Raises `ValueError` (shapes) or `TypeError` (dtypes)"
     _check_fit(a, b)
+    dtype, a, b = a.dtype, _wide(a), _wide(b)
     c = torch.zeros(a.shape[0], b.shape[1], dtype=a.dtype)
     for i in range(a.shape[0]): c[i] = (a[i][:,None]*b).sum(0)    # (k,1) * (k,m) -> (k,m) -> (m,)
-    return c
+    return c.to(dtype)
 
 # %% ../nbs/01_matmul.ipynb #0f4b8d0f
 def matmul_einsum(
@@ -185,7 +193,8 @@ def matmul_cuda(
         raise ValueError(f'matrices are on {a.device} and {b.device}, expected the same device')
     if not 1 <= block <= 32:
         raise ValueError(f'block is {block}, expected 1 to 32: a card runs at most 1024 threads in a block')
+    dtype, a, b = a.dtype, _wide(a), _wide(b)
     c = torch.zeros(a.shape[0], b.shape[1], dtype=a.dtype, device=a.device)
     grid = ceil(c.shape[1]/block), ceil(c.shape[0]/block)
     _compiled(matmul_kernel, not a.is_cuda)[grid, (block,block)](a.detach(), b.detach(), c)
-    return c
+    return c.to(dtype)

@@ -10,6 +10,8 @@ import json, math, os, struct, sys, tempfile, time, zlib
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
+
 from .core import to_cpu
 from .learner import MetricsCB
 
@@ -108,6 +110,13 @@ def _image(im):
         raise ValueError(f'an image is {im.dtype} of shape {shape}, expected uint8 (h,w) or (h,w,3)')
     return im if type(im).__module__ == 'numpy' else to_cpu(im).numpy()
 
+# %% ../nbs/17_tracking.ipynb #f6305a05
+def _histogram(g):
+    "Counts and edges of 64 bins, as by NumPy; of wider ones where floats are too coarse for so many"
+    try: return np.histogram(g, 64)
+    except ValueError: room = 64*np.spacing(abs(g).max())
+    return np.histogram(g, 64, (g.min()-room, g.max()+room))
+
 # %% ../nbs/17_tracking.ipynb #74aebe3a
 _modes = 'offline', 'online', 'disabled'
 
@@ -150,9 +159,9 @@ class WandBCB(MetricsCB):
     def after_backward(self, learn):
         if not self.every or self.n % self.every: return
         from wandb import Histogram
-        scale = getattr(learn, 'grad_scale', 1.)           # of a loss that was scaled for 16 bits
-        grads = {n: to_cpu(p.grad).double()/scale for n,p in learn.model.named_parameters() if p.grad is not None}
-        self.grads = {f'grad/{n}': Histogram(g.numpy()) for n,g in grads.items() if g.isfinite().all()}
+        grads = {n: to_cpu(p.grad.to_dense()).double() for n,p in learn.model.named_parameters() if p.grad is not None}
+        self.grads = {f'grad/{n}': Histogram(np_histogram=_histogram(g.numpy()))
+                      for n,g in grads.items() if g.numel() and (g.max()-g.min()).isfinite()}
 
     def after_batch(self, learn):
         super().after_batch(learn)

@@ -18,10 +18,13 @@ import torch.utils.data as torch_data
 from .core import set_seed
 
 # %% ../nbs/05_minibatch_training.ipynb #e6cc9f18
+def _float32(x): return x.to(torch.promote_types(x.dtype, torch.float32))   # 16 bits are too few for sums
+
 def log_softmax(
     x:torch.Tensor, # logits (..., classes)
-)->torch.Tensor:    # logarithm of each class's probability, same shape
+)->torch.Tensor:    # logarithm of each class's probability, same shape; in float32 for logits of 16 bits
     "$\\log p_i = z_i - m - \\log\\sum_j e^{z_j-m}$ with $m=\\max_j z_j$, so that nothing overflows (Blanchard, Higham and Higham 2021)"
+    x = _float32(x)
     x = x - x.amax(-1, keepdim=True).detach()     # the result does not depend on m, so neither does the gradient
     return x - x.exp().sum(-1, keepdim=True).log()
 
@@ -29,36 +32,40 @@ def log_softmax(
 def _check_targs(preds, targ):
     "Raise unless `preds` (n,classes) and `targ` (n,) belong together and there is at least one"
     if preds.ndim != 2: raise ValueError(f'predictions have shape {tuple(preds.shape)}, expected (n,classes)')
+    if preds.shape[1] < 2: raise ValueError(
+        f'predictions have shape {tuple(preds.shape)}, expected scores of two or more classes a row; '
+        'one score a row is no choice between classes: compare it with a threshold')
     if targ.shape != preds.shape[:1]: raise ValueError(f'targets have shape {tuple(targ.shape)}, expected {tuple(preds.shape[:1])}: one whole number for each row of predictions')
     if not len(targ): raise ValueError('the batch is empty; expected at least one row, since the mean of nothing is not a number')
 
 # %% ../nbs/05_minibatch_training.ipynb #bfefe58b
 def nll(
-    log_p:torch.Tensor, # log-probabilities (n,classes)
+    log_p:torch.Tensor, # log-probabilities (n,classes), of two or more classes
     targ:torch.Tensor,  # right classes (n,), whole numbers
-)->torch.Tensor:        # scalar
+)->torch.Tensor:        # scalar; in float32 for numbers of 16 bits
     "Negative log likelihood: $-\\frac1n\\sum_k \\log p_{k,t_k}$. Raises `ValueError` for an empty batch, a shape or a class that does not fit, `TypeError` for targets that are not whole numbers"
     _check_targs(log_p, targ)
     if targ.is_floating_point() or targ.dtype == torch.bool: raise TypeError(f'targets are {targ.dtype}, expected whole numbers (torch.int64)')
     if targ.min() < 0 or targ.max() >= log_p.shape[1]: raise ValueError(f'targets run from {targ.min()} to {targ.max()}, expected classes 0 to {log_p.shape[1]-1}')
-    return -log_p[torch.arange(len(targ), device=log_p.device), targ.long()].mean()
+    return -_float32(log_p[torch.arange(len(targ), device=log_p.device), targ.long()]).mean()
 
 # %% ../nbs/05_minibatch_training.ipynb #c87d0433
 def cross_entropy(
-    logits:torch.Tensor, # scores (n,classes), any numbers
+    logits:torch.Tensor, # scores (n,classes), any numbers, of two or more classes
     targ:torch.Tensor,   # right classes (n,), whole numbers
-)->torch.Tensor:         # scalar
+)->torch.Tensor:         # scalar; in float32 for numbers of 16 bits
     "Cross entropy of classes: `nll` of `log_softmax`. Raises what `nll` raises"
     return nll(log_softmax(logits), targ)
 
 # %% ../nbs/05_minibatch_training.ipynb #b0a03da0
 def accuracy(
-    out:torch.Tensor, # scores (n,classes)
+    out:torch.Tensor, # scores (n,classes), of two or more classes
     yb:torch.Tensor,  # right classes (n,)
 )->torch.Tensor:      # scalar between 0 and 1
-    "Share of rows whose largest score is the right class's. Raises `ValueError` for an empty batch or shapes that do not fit"
+    "Share of rows whose largest score is the right class's; a row with a NaN in it is never right. Raises `ValueError` for an empty batch, one score a row, or shapes that do not fit"
     _check_targs(out, yb)
-    return (out.argmax(dim=1) == yb).float().mean()
+    right = (out.argmax(dim=1) == yb) & ~out.isnan().any(dim=1)     # (n,); argmax takes a NaN for the largest
+    return right.float().mean()
 
 # %% ../nbs/05_minibatch_training.ipynb #5be1687d
 def report(
@@ -82,7 +89,7 @@ class Optimizer:
         self.params, self.lr = list(params), lr
         if not self.params: raise ValueError('there are no parameters to train; were they read from a generator before, or are the layers in a plain list?')
         if any(not p.requires_grad for p in self.params): raise ValueError('a parameter does not require gradients; expected requires_grad=True for all')
-        if not lr > 0: raise ValueError(f'the learning rate is {lr}, expected a positive number')
+        if not 0 < lr < float('inf'): raise ValueError(f'the learning rate is {lr}, expected a positive number')
 
     @torch.no_grad()
     def step(self):

@@ -11,12 +11,12 @@ from torch import nn
 from torch.optim.lr_scheduler import OneCycleLR
 from torcheval.metrics import MulticlassAccuracy
 
-from miniai.accel import MixedPrecision
+from miniai.accel import MixedPrecision, fast_dtype
 from miniai.conv import conv
 from miniai.core import def_device, set_seed, to_cpu, to_device
 from miniai.data import fashion_mnist
 from miniai.datasets import DataLoaders, inplace, load_fashion_mnist
-from miniai.learner import Accuracy, Callback, CancelEpochException, DeviceCB, Learner, MetricsCB, TrainCB, TrainLearner
+from miniai.learner import Accuracy, Callback, CancelEpochException, DeviceCB, Learner, MetricsCB, TrainLearner
 from miniai.resnet import get_resnet
 from miniai.sgd import BatchSchedCB
 
@@ -101,14 +101,12 @@ def network(last):
     set_seed(1)
     return get_resnet().to(def_device, memory_format=torch.channels_last if last else torch.contiguous_format)
 
-def precision(half): return MixedPrecision(dtype=half) if half else TrainCB()
-
-def trained(dls, half, last, epochs, top=.01):
+def trained(dls, dtype, last, epochs, top=.01):
     "Seconds of each epoch, and accuracy on the test images, of 14's network after a one-cycle training"
     metrics, times = MetricsCB(accuracy=Accuracy()), TimesCB()
     metrics._log = lambda d: None
     sched = BatchSchedCB(partial(OneCycleLR, max_lr=top, total_steps=epochs*len(dls.train)))
-    Learner(network(last), dls, F.cross_entropy, lr=top, cbs=[precision(half), DeviceCB(), metrics, times, sched],
+    Learner(network(last), dls, F.cross_entropy, lr=top, cbs=[MixedPrecision(dtype=dtype), DeviceCB(), metrics, times, sched],
             opt_func=partial(torch.optim.AdamW, weight_decay=.1)).fit(epochs)
     return times.seconds, metrics.history[-1]['accuracy']
 
@@ -117,11 +115,11 @@ def batches_of(dl):
     "Batches for ever"
     while True: yield from dl
 
-def stepper(dl, half, last):
+def stepper(dl, dtype, last):
     "A function that does one training step, with the next batch"
     model, batches = network(last), batches_of(dl)
-    opt, cast = torch.optim.AdamW(model.parameters()), torch.autocast(def_device, dtype=half or torch.bfloat16, enabled=half is not None)
-    scaler = torch.amp.GradScaler(def_device, enabled=half == torch.float16)
+    opt, cast = torch.optim.AdamW(model.parameters()), torch.autocast(def_device, dtype=dtype, enabled=dtype != torch.float32)
+    scaler = torch.amp.GradScaler(def_device, enabled=dtype == torch.float16)
     def step():
         xb, yb = (o.to(def_device) for o in next(batches))
         with cast: loss = F.cross_entropy(model(xb), yb)
@@ -149,21 +147,17 @@ def fast_training(
 )->tuple:         # time of the slow training over that of the fast one: median of the epochs, and the quarters
     "14's network by one-cycle: images one at a time in float32, against memory, the fastest precision and channels-last; the ratio taken apart by cause"
     memory, one_by_one = two_routes(bs)
-    half_types = [None, torch.bfloat16] + [torch.float16]*(def_device == 'cuda')
-    times = in_turns([stepper(memory.train, h, False) for h in half_types], min(n, 5))
-    half  = half_types[int(np.argmin([statistics.median(t) for t in times]))]
-    for h,t in zip(half_types[1:], times[1:]): print(f'  a step in {h} over one in float32: {statistics.median(t)/statistics.median(times[0]):.2f}')
-
-    stages = {'images one at a time, float32': (one_by_one.train, None, False), 'images from memory': (memory.train, None, False),
-              f'precision, {half}': (memory.train, half, False), 'channels-last': (memory.train, half, True)}
-    if not half: stages.pop('precision, None')                   # float32 is the fastest here
+    full, fast = torch.float32, fast_dtype()
+    stages = {'images one at a time, float32': (one_by_one.train, full, False), 'images from memory': (memory.train, full, False),
+              f'precision, {fast}': (memory.train, fast, False), 'channels-last': (memory.train, fast, True)}
+    if fast == full: stages.pop(f'precision, {fast}')            # float32 is the fastest here
     mids = [statistics.median(t) for t in in_turns([stepper(*o) for o in stages.values()], n)]
     for name,a,b in zip(list(stages)[1:], mids, mids[1:]): print(f'  {name}: {a/b:.2f} times as fast')
     print(f'  together: {mids[0]/mids[-1]:.2f} times as fast, from {n} single steps of each')
 
-    (slow, acc_slow), (fast, acc_fast) = trained(one_by_one, None, False, epochs), trained(memory, half, True, epochs)
-    print(f'  {epochs} epochs of {len(memory.train)} batches of {bs}: accuracy {acc_slow:.4f} slow, {acc_fast:.4f} fast; whole training {sum(slow)/sum(fast):.2f} times as fast')
-    ratios = [a/b for a,b in zip(slow, fast)]
+    (slow_secs, acc_slow), (fast_secs, acc_fast) = trained(one_by_one, full, False, epochs), trained(memory, fast, True, epochs)
+    print(f'  {epochs} epochs of {len(memory.train)} batches of {bs}: accuracy {acc_slow:.4f} slow, {acc_fast:.4f} fast; whole training {sum(slow_secs)/sum(fast_secs):.2f} times as fast')
+    ratios = [a/b for a,b in zip(slow_secs, fast_secs)]
     low, mid, high = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else ratios*3
     return mid, low, high
 
