@@ -17,11 +17,13 @@ def _check_heads(dim, heads, what):
     if heads < 1 or dim % heads: raise ValueError(f'{dim} channels in {what}, expected a multiple')
 
 def _check_channels(x, dim, name='x'):
-    if x.ndim < 2 or x.shape[-1] != dim: raise ValueError(f'{name} has shape {tuple(x.shape)}, expected tokens (n,length,{dim})')
+    if x.ndim < 2 or x.shape[-1] != dim:
+        raise ValueError(f'{name} has shape {tuple(x.shape)}, expected tokens (n,length,{dim})')
 
 # %% ../nbs/27_attention.ipynb #e3c3edf9
 class SelfAttention(nn.Module):
-    "Multi-head self-attention after a LayerNorm, without a residual connection. Raises `ValueError` for channels that are no multiple of `attn_chans`, or an input of another shape"
+    """Multi-head self-attention after a LayerNorm, without a residual connection.
+    Raises `ValueError` for channels that are no multiple of `attn_chans`, or an input of another shape"""
     def __init__(self,
         ni:int,              # channels
         attn_chans:int,      # channels of each head
@@ -41,6 +43,7 @@ class SelfAttention(nn.Module):
         x = self.proj(rearrange(attention(q, k, v), 'n h s d -> n s (h d)'))
         return x.transpose(1, 2) if self.t else x
 
+# %% ../nbs/27_attention.ipynb #8ca08d84
 class SelfAttention2D(SelfAttention):
     "`SelfAttention` between the pixels of an image"
     def forward(self, x):                                                       # (n,c,h,w)
@@ -53,7 +56,8 @@ def padding_mask(
     n:int=None, # how many there are with the padding (default: the longest)
     device=None # where the mask should be (default: where `lengths` is)
 )->torch.Tensor: # (n,1,1,L_k): for all heads and all queries
-    "True for real keys, False for padding. Raises `ValueError` for lengths below 0 or beyond `n`, `TypeError` for lengths that are no whole numbers"
+    """True for real keys, False for padding.
+    Raises `ValueError` for lengths below 0 or beyond `n`, `TypeError` for lengths that are no whole numbers"""
     lengths = torch.as_tensor(lengths, device=device)
     _check_lengths(lengths, n)
     n = int(lengths.max()) if n is None else n
@@ -61,10 +65,13 @@ def padding_mask(
 
 # %% ../nbs/27_attention.ipynb #3caa5783
 def _check_lengths(lengths, n):
-    if lengths.is_floating_point() or lengths.dtype == torch.bool: raise TypeError(f'lengths are {lengths.dtype}, expected whole numbers')
-    if lengths.ndim != 1 or not len(lengths): raise ValueError(f'lengths have shape {tuple(lengths.shape)}, expected (n,): one for each item')
+    if lengths.is_floating_point() or lengths.dtype == torch.bool:
+        raise TypeError(f'lengths are {lengths.dtype}, expected whole numbers')
+    if lengths.ndim != 1 or not len(lengths):
+        raise ValueError(f'lengths have shape {tuple(lengths.shape)}, expected (n,): one for each item')
     if lengths.min() < 0 or (n is not None and lengths.max() > n):
-        raise ValueError(f'lengths run from {lengths.min()} to {lengths.max()}, expected 0 to {"…" if n is None else n}')
+        top = '…' if n is None else n
+        raise ValueError(f'lengths run from {lengths.min()} to {lengths.max()}, expected 0 to {top}')
 
 # %% ../nbs/27_attention.ipynb #b914dbc7
 def causal_mask(
@@ -78,23 +85,28 @@ def causal_mask(
 # %% ../nbs/27_attention.ipynb #16c074e4
 def _check_attention(q, k, v, mask):
     "Raise unless queries, keys, values and mask belong together"
-    if q.shape[-1] != k.shape[-1]: raise ValueError(f'queries have {q.shape[-1]} channels, keys {k.shape[-1]}, expected the same')
-    if v is not None and k.shape[-2] != v.shape[-2]: raise ValueError(f'{k.shape[-2]} keys and {v.shape[-2]} values, expected as many')
+    if q.shape[-1] != k.shape[-1]:
+        raise ValueError(f'queries have {q.shape[-1]} channels, keys {k.shape[-1]}, expected the same')
+    if v is not None and k.shape[-2] != v.shape[-2]:
+        raise ValueError(f'{k.shape[-2]} keys and {v.shape[-2]} values, expected as many')
     if mask is None: return
     if mask.dtype != torch.bool and not mask.is_floating_point():
-        raise TypeError(f'a mask of {mask.dtype}, expected torch.bool (True: may be looked at) or floating-point numbers to add to the scores')
+        raise TypeError(f'a mask of {mask.dtype}, expected torch.bool (True: may be looked at) '
+                        'or floating-point numbers to add to the scores')
     scores = (*torch.broadcast_shapes(q.shape[:-2], k.shape[:-2]), q.shape[-2], k.shape[-2])
     try: fits = torch.broadcast_shapes(mask.shape, scores) == scores
     except RuntimeError: fits = False
-    if not fits: raise ValueError(f'a mask of shape {tuple(mask.shape)}, expected one that broadcasts to the scores: {scores}')
+    if not fits:
+        raise ValueError(f'a mask of shape {tuple(mask.shape)}, expected one that broadcasts to the scores: {scores}')
 
 # %% ../nbs/27_attention.ipynb #3a64b7fd
 def attention_weights(
     q:torch.Tensor,         # queries (...,L_q,d)
     k:torch.Tensor,         # keys (...,L_k,d)
-    mask:torch.Tensor=None, # broadcasts to (...,L_q,L_k): True where a query may look; floating-point numbers are added to the scores
+    mask:torch.Tensor=None, # broadcasts to (...,L_q,L_k): True where a query may look; or numbers to add to the scores
 )->torch.Tensor:            # (...,L_q,L_k), rows add up to 1, or are 0 for a query that may look at nothing
-    "$\\mathrm{softmax}(QK^\\top/\\sqrt{d_k})$ (Vaswani et al. 2017, eq. 1). Raises `ValueError` for shapes that don't fit, `TypeError` for a mask of whole numbers"
+    r"""$\mathrm{softmax}(QK^\top/\sqrt{d_k})$ (Vaswani et al. 2017, eq. 1).
+    Raises `ValueError` for shapes that don't fit, `TypeError` for a mask of whole numbers"""
     _check_attention(q, k, None, mask)
     scores = (q*q.shape[-1]**-.5) @ k.transpose(-2, -1)                   # (...,L_q,L_k)
     if mask is None: return scores.softmax(-1)
@@ -122,16 +134,20 @@ def _checked_context(mha, x, context, mask):
         context = x
     _check_channels(context, dim, 'context')
     if x.ndim != 3 or context.ndim != 3 or len(x) != len(context):
-        raise ValueError(f'x has shape {tuple(x.shape)}, context {tuple(context.shape)}, expected (n,length,channels) with the same n')
+        raise ValueError(f'x has shape {tuple(x.shape)}, context {tuple(context.shape)}, '
+                         'expected (n,length,channels) with the same n')
     if mask is not None:
         full = len(x), mha.heads, x.shape[1], context.shape[1]
         fits = mask.ndim in (2,4) and all(a in (1,b) for a,b in zip(mask.shape[::-1], full[::-1]))
-        if not fits: raise ValueError(f'a mask of shape {tuple(mask.shape)}, expected {full[2:]} for all items, or {full}; an axis may be 1. For a mask an item, say mask[:,None]')
+        if not fits:
+            raise ValueError(f'a mask of shape {tuple(mask.shape)}, expected {full[2:]} for all items, or {full}; '
+                             'an axis may be 1. For a mask an item, say mask[:,None]')
     return context
 
 # %% ../nbs/27_attention.ipynb #166a8459
 class MultiHeadAttention(nn.Module):
-    "Several heads of attention from `x` to itself, or to a context (Vaswani et al. 2017, section 3.2.2). Raises `ValueError` for heads that don't divide the channels, inputs or masks that don't fit, a missing context"
+    """Several heads of attention from `x` to itself, or to a context (Vaswani et al. 2017, section 3.2.2).
+    Raises `ValueError` for heads that don't divide the channels, inputs or masks that don't fit, a missing context"""
     def __init__(self,
         dim:int,              # channels of the tokens, and of the result
         heads:int,            # how many heads; each has `dim/heads` channels
@@ -169,15 +185,18 @@ def sinusoidal_positions(
     base:float=10000., # the longest wavelength, divided by $2\pi$
     device=None,       # where the result should be
 )->torch.Tensor:       # (n,dim): sines in the even channels, cosines in the odd
-    "Sinusoidal position encoding (Vaswani et al. 2017, section 3.5). Raises `ValueError` for an odd or no number of channels"
-    if n < 0 or dim < 2 or dim % 2: raise ValueError(f'{n} positions with {dim} channels, expected an even number of channels above 0')
+    """Sinusoidal position encoding (Vaswani et al. 2017, section 3.5).
+    Raises `ValueError` for an odd or no number of channels"""
+    if n < 0 or dim < 2 or dim % 2:
+        raise ValueError(f'{n} positions with {dim} channels, expected an even number of channels above 0')
     freqs  = base**(-torch.arange(0, dim, 2, dtype=torch.double, device='cpu')/dim)      # (dim/2,)
     angles = torch.arange(n, dtype=torch.double)[:,None]*freqs                           # (n,dim/2)
     return torch.stack([angles.sin(), angles.cos()], -1).flatten(1).float().to(device)   # (n,dim)
 
 # %% ../nbs/27_attention.ipynb #20748ec4
 class TransformerBlock(nn.Module):
-    "Self-attention, cross-attention if there is a context, and an MLP, each with a residual connection and a LayerNorm. Raises what `MultiHeadAttention` raises, `ValueError` for a context that is not used"
+    """Self-attention, cross-attention if there is a context, and an MLP, each with residual connection and LayerNorm.
+    Raises what `MultiHeadAttention` raises, and `ValueError` for a context that is not used"""
     def __init__(self,
         dim:int,              # channels of the tokens
         heads:int,            # heads of each attention
@@ -191,7 +210,8 @@ class TransformerBlock(nn.Module):
         d_ff, cross = d_ff or 4*dim, context_dim is not None
         self.norm_first = norm_first
         self.norm1, self.attn  = nn.LayerNorm(dim), MultiHeadAttention(dim, heads, attend=attend)
-        self.norm_cross, self.cross = (nn.LayerNorm(dim), MultiHeadAttention(dim, heads, context_dim, attend=attend)) if cross else (None, None)
+        self.norm_cross = nn.LayerNorm(dim) if cross else None
+        self.cross      = MultiHeadAttention(dim, heads, context_dim, attend=attend) if cross else None
         self.norm2, self.mlp   = nn.LayerNorm(dim), nn.Sequential(nn.Linear(dim, d_ff), act(), nn.Linear(d_ff, dim))
 
     def _add(self, x, norm, f): return x + f(norm(x)) if self.norm_first else norm(x + f(x))
