@@ -37,6 +37,7 @@ class SelfAttention(nn.Module):
         self.proj = nn.Linear(ni, ni)
 
     def forward(self, x):                                                       # (n,c,s), or (n,s,c) without transpose
+        if x.ndim != 3: raise ValueError(f'an input of shape {tuple(x.shape)}, expected three axes: (n,c,s) or (n,s,c)')
         if self.t: x = x.transpose(1, 2)                                        # (n,s,c)
         _check_channels(x, self.proj.in_features, 'the input, as tokens,')
         q, k, v = rearrange(self.qkv(self.norm(x)), 'n s (h k d) -> k n h s d', k=3, h=self.nheads)
