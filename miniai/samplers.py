@@ -13,15 +13,15 @@ from types import SimpleNamespace
 import numpy as np, torch
 
 from .core import def_device
-from .ddpm import load_unet, normal_like
+from .ddpm import _narrow, _wide, check_abars, check_levels, check_output, load_unet, normal_like, sampler_loop
 from .learner import DeviceCB, TrainCB
 
 # %% ../nbs/25_samplers.ipynb #281f3da6
 def sigma_of(
-    abar # share of signal, a tensor in (0,1]
+    abar # signal level, a tensor in (0,1]
 ):       # noise level of the same shape
-    r"Noise level $\sqrt{(1-\bar\alpha)/\bar\alpha}$ of the image divided by $\sqrt{\bar\alpha}$. Raises `ValueError` for shares outside of (0,1]"
-    if not ((abar > 0) & (abar <= 1)).all(): raise ValueError(f'shares of signal from {abar.min():.3g} to {abar.max():.3g}, expected numbers above 0, at most 1')
+    r"Noise level $\sqrt{(1-\bar\alpha)/\bar\alpha}$ of the image divided by $\sqrt{\bar\alpha}$. Raises `ValueError` for signal levels outside of (0,1]"
+    check_levels(abar, zero=False)
     return ((1-abar)/abar).sqrt()
 
 # %% ../nbs/25_samplers.ipynb #bfb916c5
@@ -32,13 +32,14 @@ def _pairs(sigmas):
     if not ok: raise ValueError(f'noise levels {s[:3]} …, expected at least two, finite, falling, and none below 0')
     return list(enumerate(zip(s, s[1:])))
 
+@sampler_loop
 @torch.no_grad()
 def euler(
     denoise,        # `denoise(x, sigma)` guesses the clean images; sigma is a number
     x:torch.Tensor, # images with noise of level `sigmas[0]` (normal noise times it)
     sigmas          # falling noise levels, the last is where to end: 0
 ):                  # yields states with `i`, `x`, `sigma` (the level that x is at now) and `x0` (the latest guess)
-    "Euler's method: one call a step, first order. Raises `ValueError` for levels that don't fall"
+    "Euler's method: one call a step, first order. Raises `ValueError` for levels that don't fall, or outputs of another shape than `x`"
     for i,(s,s1) in _pairs(sigmas):
         x0 = denoise(x, s)
         x  = x + (s1-s)*(x-x0)/s                                      # along the arrow to the next level
@@ -52,12 +53,22 @@ def karras_sigmas(
     rho:float=7.,    # 1 for even spacing; the larger, the more of them are low
 )->torch.Tensor:     # (n+1,), falling, in double precision; the last is 0
     "Noise levels of Karras et al. (2022, eq. 5). Raises `ValueError` for numbers out of range"
-    if n < 1 or not 0 < sigma_min < sigma_max or rho <= 0: raise ValueError(f'n={n}, sigma_min={sigma_min}, sigma_max={sigma_max}, rho={rho}; expected n >= 1, 0 < sigma_min < sigma_max, rho > 0')
+    if n < 1 or not 0 < sigma_min < sigma_max < math.inf or not 0 < rho < math.inf:
+        raise ValueError(f'n={n}, sigma_min={sigma_min}, sigma_max={sigma_max}, rho={rho}; '
+                         'expected n >= 1, 0 < sigma_min < sigma_max, rho > 0, all finite')
     top, bottom = sigma_max**(1/rho), sigma_min**(1/rho)
     ramp = torch.linspace(0, 1, n, dtype=torch.double)
     return torch.cat([(top + ramp*(bottom-top))**rho, torch.zeros(1, dtype=torch.double)])
 
+# %% ../nbs/25_samplers.ipynb #ef4f4115
+def _check_churn(churn, s_min, s_max, s_noise):
+    if not (churn >= 0 and 0 <= s_noise < math.inf):
+        raise ValueError(f'churn is {churn}, s_noise {s_noise}, expected numbers from 0')
+    if not s_min <= s_max:
+        raise ValueError(f'churn between the levels {s_min} and {s_max}, expected the second not to be smaller')
+
 # %% ../nbs/25_samplers.ipynb #288e306b
+@sampler_loop
 @torch.no_grad()
 def heun(
     denoise,        # `denoise(x, sigma)` guesses the clean images
@@ -69,8 +80,8 @@ def heun(
     s_noise:float=1.,     # size of the fresh noise
     generator=None  # `torch.Generator` for it
 ):                  # yields states with `i`, `x`, `sigma` and `x0`
-    "Heun's method: two calls a step, second order; with `churn` the stochastic sampler of Karras et al. (2022, algorithm 2). Raises `ValueError` for levels that don't fall, or a negative churn"
-    if not (churn >= 0 and s_noise >= 0): raise ValueError(f'churn is {churn}, s_noise {s_noise}, expected numbers from 0')
+    "Heun's method: two calls a step, second order; with `churn` the stochastic sampler of Karras et al. (2022, algorithm 2). Raises `ValueError` for levels that don't fall, a churn out of range, or outputs of another shape than `x`"
+    _check_churn(churn, s_min, s_max, s_noise)
     steps = _pairs(sigmas)
     for i,(s,s1) in steps:
         if churn and s_min <= s <= s_max:
@@ -99,6 +110,7 @@ def lms_weights(
         weights.append(p(to)-p(nodes[0]))
     return weights
 
+@sampler_loop
 @torch.no_grad()
 def lms(
     denoise,        # `denoise(x, sigma)` guesses the clean images
@@ -106,7 +118,7 @@ def lms(
     sigmas,         # falling noise levels, the last is where to end: 0
     order:int=4     # how many arrows to use
 ):                  # yields states with `i`, `x`, `sigma` and `x0`
-    "Linear multistep method: one call a step, the order given (lower in the first steps). Raises `ValueError` for levels that don't fall, or an order below 1"
+    "Linear multistep method: one call a step, the order given (lower in the first steps). Raises `ValueError` for levels that don't fall, an order below 1, or outputs of another shape than `x`"
     if order < 1: raise ValueError(f'order is {order}, expected at least 1')
     ds, nodes = [], []
     for i,(s,s1) in _pairs(sigmas):
@@ -116,13 +128,14 @@ def lms(
         yield SimpleNamespace(i=i, x=x, sigma=s1, x0=x0)
 
 # %% ../nbs/25_samplers.ipynb #ad76a447
+@sampler_loop
 @torch.no_grad()
 def dpmpp_2m(
     denoise,        # `denoise(x, sigma)` guesses the clean images
     x:torch.Tensor, # images with noise of level `sigmas[0]`
     sigmas          # falling noise levels, the last is where to end: 0
 ):                  # yields states with `i`, `x`, `sigma` and `x0`
-    "DPM-Solver++(2M) (Lu et al. 2022, algorithm 2): one call a step, second order. Raises `ValueError` for levels that don't fall"
+    "DPM-Solver++(2M) (Lu et al. 2022, algorithm 2): one call a step, second order. Raises `ValueError` for levels that don't fall, or outputs of another shape than `x`"
     old = h_old = None
     for i,(s,s1) in _pairs(sigmas):
         x0 = d = denoise(x, s)
@@ -133,6 +146,7 @@ def dpmpp_2m(
         yield SimpleNamespace(i=i, x=x, sigma=s1, x0=x0)
 
 # %% ../nbs/25_samplers.ipynb #8a87099f
+@sampler_loop
 @torch.no_grad()
 def euler_ancestral(
     denoise,        # `denoise(x, sigma)` guesses the clean images
@@ -141,7 +155,7 @@ def euler_ancestral(
     eta:float=1.,   # how much of the noise is fresh, 0 to 1: 0 is `euler`
     generator=None  # `torch.Generator` for it
 ):                  # yields states with `i`, `x`, `sigma` and `x0`
-    "Euler's method with fresh noise after each step; at `eta` 1 as much as in DDPM. Raises `ValueError` for levels that don't fall, or `eta` out of range"
+    "Euler's method with fresh noise after each step; at `eta` 1 as much as in DDPM. Raises `ValueError` for levels that don't fall, `eta` out of range, or outputs of another shape than `x`"
     if not 0 <= eta <= 1: raise ValueError(f'eta is {eta}, expected 0 to 1')
     for i,(s,s1) in _pairs(sigmas):
         up   = eta*s1*math.sqrt(1-(s1/s)**2)
@@ -151,47 +165,64 @@ def euler_ancestral(
         if up: x = x + up*normal_like(x, generator)
         yield SimpleNamespace(i=i, x=x, sigma=s1, x0=x0)
 
-# %% ../nbs/25_samplers.ipynb #ab33b535
+# %% ../nbs/25_samplers.ipynb #9026a15b
 def _check_level(sigma):
-    if np.ndim(sigma) or not sigma > 0: raise ValueError(f'noise level {sigma}, expected one number above 0')
+    if np.ndim(sigma) or not 0 < sigma < math.inf:
+        raise ValueError(f'noise level {sigma}, expected one number above 0, and finite')
 
+def _above_0(abars):
+    "A table whose end of 0, an infinite noise level, counts as 2**-24, the level 4096 (or as half of what comes before, if that is less)"
+    end = torch.minimum(torch.tensor(2**-24).double(), abars[-2:-1]/2)
+    return torch.cat([abars[:-1], end]) if abars[-1] == 0 and len(end) else abars
+
+# %% ../nbs/25_samplers.ipynb #ab33b535
 class EpsDenoiser:
     "A denoiser made of a network `model(x, t)` that guesses the noise: `EpsDenoiser(model, abars)(x, sigma)` gives x0"
+    zero = False           # may the table end in pure noise, at 0?
     def __init__(self,
         model,             # called with images of variance 1 (n,...) and steps t (n,), which need not be whole
-        abars:torch.Tensor # share of signal at each step of its training (n_steps,), falling
+        abars:torch.Tensor # signal level at each step of its training (n_steps,), falling
     ):
-        "Raises `ValueError` for a table that doesn't fall"
-        if abars.ndim != 1 or not (abars.diff() < 0).all(): raise ValueError(f'a table of shape {tuple(abars.shape)} from {abars[0]} to {abars[-1]}, expected (n_steps,), falling')
-        self.model, self.log_sigmas = model, sigma_of(abars.double().cpu()).log().numpy()
+        "Raises `ValueError` for a table that doesn't fall, or ends in pure noise where that is guessed"
+        check_abars(abars, self.zero)
+        self.model, self.log_sigmas = model, sigma_of(_above_0(abars.double().cpu())).log().numpy()
 
     def t_of(self, sigma):
         "The step that belongs to a noise level, by linear interpolation in log sigma; outside of the table its first or last step"
+        _check_level(sigma)
         return float(np.interp(math.log(sigma), self.log_sigmas, np.arange(len(self.log_sigmas))))
 
     def __call__(self, x, sigma):
         "Guess of the clean images, for images with noise of level sigma, a number above 0"
         _check_level(sigma)
         x_in = x/math.sqrt(1+sigma**2)                                # a copy, for the network's eyes only
-        return self.x0(x, x_in, self.model(x_in, torch.full((len(x),), self.t_of(sigma), device=x.device, dtype=x.dtype)), sigma)
+        t    = torch.full((len(x),), self.t_of(sigma), device=x.device, dtype=_wide(x).dtype)   # in 16 bits 999 is 1000
+        out  = self.model(x_in, t)
+        check_output(out, x)
+        return _narrow(self.x0(*map(_wide, (x, x_in, out)), sigma), x)
 
     def x0(self, x, x_in, out, sigma): return x - sigma*out
 
 class X0Denoiser(EpsDenoiser):
-    "The same for a network that guesses the image"
+    "The same for a network that guesses the image; its table may end in 0"
+    zero = True
     def x0(self, x, x_in, out, sigma): return out
 
 class VDenoiser(EpsDenoiser):
-    "The same for a network that guesses v (Salimans and Ho 2022)"
+    "The same for a network that guesses v (Salimans and Ho 2022); its table may end in 0"
+    zero = True
     def x0(self, x, x_in, out, sigma): return (x_in - sigma*out)/math.sqrt(1+sigma**2)
 
 # %% ../nbs/25_samplers.ipynb #34b1c262
 def edm_coeffs(
     sigma,           # noise levels, a tensor, above 0
     sigma_data:float # root of the mean square of the data
-)->tuple:            # `c_skip, c_out, c_in, c_noise`, each of the shape of sigma
-    "Pre-conditioning of Karras et al. (2022, table 1); `c_noise` is a thousand times theirs, since our networks were made for steps up to 1,000. Raises `ValueError` for levels or data that are not above 0"
-    if not (sigma > 0).all() or not sigma_data > 0: raise ValueError(f'noise levels from {sigma.min():.3g}, sigma_data {sigma_data}, expected numbers above 0')
+)->tuple:            # `c_skip, c_out, c_in, c_noise`, each of the shape of sigma (and of its type, at least float32)
+    "Pre-conditioning of Karras et al. (2022, table 1); `c_noise` is a thousand times theirs, since our networks were made for steps up to 1,000. Raises `ValueError` for levels or data that are not finite numbers above 0"
+    if not ((sigma > 0) & (sigma < math.inf)).all() or not 0 < sigma_data < math.inf:
+        raise ValueError(f'noise levels from {sigma.min():.3g} to {sigma.max():.3g}, sigma_data {sigma_data}, '
+                         'expected numbers above 0, and finite')
+    sigma = _wide(sigma)                                              # squares of 16 bits would overflow
     total = sigma**2 + sigma_data**2
     return sigma_data**2/total, sigma*sigma_data/total.sqrt(), 1/total.sqrt(), 250*sigma.log()
 
@@ -206,9 +237,11 @@ class EDMDenoiser:
     def __call__(self, x, sigma):
         "Guess of the clean images, for images with noise of level sigma, a number above 0"
         _check_level(sigma)
-        sigma = torch.as_tensor(sigma, dtype=x.dtype, device=x.device)
+        sigma = torch.as_tensor(sigma, dtype=_wide(x).dtype, device=x.device)
         c_skip, c_out, c_in, c_noise = edm_coeffs(sigma, self.sigma_data)
-        return c_skip*x + c_out*self.model(c_in*x, c_noise.expand(len(x)))
+        out = self.model(_narrow(c_in*_wide(x), x), c_noise.expand(len(x)))
+        check_output(out, x)
+        return _narrow(c_skip*_wide(x) + c_out*_wide(out), x)
 
 class EDMCB(TrainCB):
     "Trains a bare network on the target that EDM's pre-conditioning leaves it (Karras et al. 2022, section 5). Images come in [-1,1]"
@@ -223,10 +256,11 @@ class EDMCB(TrainCB):
 
     def before_batch(self, learn):
         x0    = learn.batch[0]
+        if not x0.is_floating_point(): raise ValueError(f'images of {x0.dtype}, expected floats in [-1,1]')
         sigma = (self.mean + self.std*torch.randn(len(x0), device=x0.device)).exp()
         c_skip, c_out, c_in, c_noise = (c.reshape(-1, *[1]*(x0.ndim-1)) for c in edm_coeffs(sigma, self.sigma_data))
         x = x0 + sigma.reshape(c_in.shape)*torch.randn_like(x0)
-        learn.batch = (c_in*x, c_noise.flatten(), (x0-c_skip*x)/c_out)
+        learn.batch = (_narrow(c_in*x, x0), c_noise.flatten(), _narrow((x0-c_skip*x)/c_out, x0))
 
 # %% ../nbs/25_samplers.ipynb #1b0b7ca2
 def load_edm(
@@ -244,10 +278,14 @@ def autoguide(
     s_min:float=0.,      # guide at levels above this
     s_max:float=math.inf # and below this; elsewhere `bad` isn't called
 ):                       # a denoiser
-    "A denoiser that is led away from a bad version of itself (Karras et al. 2024). Raises `ValueError` for a weight below 1, or levels that leave nothing between them"
+    "A denoiser that is led away from a bad version of itself (Karras et al. 2024). Raises `ValueError` for a weight below 1, or levels that leave nothing between them; the denoiser does for outputs of another shape than x"
     if not w >= 1: raise ValueError(f'weight {w}, expected 1 or more')
     if not s_min < s_max: raise ValueError(f'guided between the levels {s_min} and {s_max}, expected the second to be larger')
     def denoise(x, sigma):
         x0 = good(x, sigma)
-        return x0 + (w-1)*(x0-bad(x, sigma)) if w > 1 and s_min < sigma < s_max else x0
+        check_output(x0, x)
+        if not (w > 1 and s_min < sigma < s_max): return x0
+        worse = bad(x, sigma)
+        check_output(worse, x)
+        return x0 + (w-1)*(x0-worse)
     return denoise

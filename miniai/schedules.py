@@ -10,6 +10,8 @@ import math
 
 import torch
 
+from .ddpm import check_abars, check_levels
+
 # %% ../nbs/23_schedules.ipynb #4072acbb
 def _time(t):
     t = torch.as_tensor(t, dtype=torch.double)
@@ -20,9 +22,15 @@ def cosine_abar(
     t,             # time, a number or a tensor, from 0 (image) to 1 (noise)
     s:float=.008   # offset that keeps the first steps from being tiny; 0 for the plain cosine
 ):                 # share of signal, from 1 down to 0, in double precision
-    "Cosine schedule (Nichol and Dhariwal 2021, eq. 17). Raises `ValueError` for times outside of [0,1]"
+    "Cosine schedule (Nichol and Dhariwal 2021, eq. 17). Raises `ValueError` for times outside of [0,1], or a negative offset"
+    if not 0 <= s < math.inf: raise ValueError(f's={s}, expected a finite number from 0')
     t = _time(t)
     return (torch.cos((t+s)/(1+s)*math.pi/2)/math.cos(s/(1+s)*math.pi/2)).square()
+
+# %% ../nbs/23_schedules.ipynb #e5289a5a
+def _check_betas(beta_min, beta_max):
+    if not (0 <= beta_min <= beta_max < math.inf and beta_max > 0):
+        raise ValueError(f'beta_min={beta_min}, beta_max={beta_max}; expected 0 <= beta_min <= beta_max, finite and not both 0')
 
 # %% ../nbs/23_schedules.ipynb #3cad9492
 def linear_abar(
@@ -30,7 +38,8 @@ def linear_abar(
     beta_min:float=.1, # variance of the noise per unit of time, at 0
     beta_max:float=20. # and at 1: a thousand times those of a table of 1,000 steps
 ):                     # share of signal, in double precision
-    r"Continuous linear schedule (Song et al. 2020, appendix C): $\beta$ rises evenly. Raises `ValueError` for times outside of [0,1]"
+    r"Continuous linear schedule (Song et al. 2020, appendix C): $\beta$ rises evenly. Raises `ValueError` for times outside of [0,1], or negative variances"
+    _check_betas(beta_min, beta_max)
     t = _time(t)
     return torch.exp(-beta_min*t - (beta_max-beta_min)*t**2/2)
 
@@ -39,7 +48,8 @@ def scaled_linear_abar(
     beta_min:float=.85, # variance of the noise per unit of time, at 0
     beta_max:float=12.  # and at 1; the defaults are Stable Diffusion's
 ):                      # share of signal, in double precision
-    r"Continuous scaled-linear schedule: $\sqrt\beta$ rises evenly. Raises `ValueError` for times outside of [0,1]"
+    r"Continuous scaled-linear schedule: $\sqrt\beta$ rises evenly. Raises `ValueError` for times outside of [0,1], or negative variances"
+    _check_betas(beta_min, beta_max)
     t = _time(t)
     a, d = math.sqrt(beta_min), math.sqrt(beta_max) - math.sqrt(beta_min)
     return torch.exp(-(a*a*t + a*d*t**2 + d*d*t**3/3))
@@ -53,6 +63,7 @@ def sigmoid_abar(
 ):                   # share of signal, from 1 down to 0, in double precision
     "Sigmoid schedule (Jabri et al. 2022; Chen 2023, algorithm 1). Raises `ValueError` for times outside of [0,1], or numbers out of range"
     if not (start < end and tau > 0): raise ValueError(f'start={start}, end={end}, tau={tau}; expected start < end and tau > 0')
+    if not max(abs(start), abs(end))/tau < 700: raise ValueError(f'start={start}, end={end}, tau={tau}; expected both within ±700*tau')
     sig = lambda v: 1/(1+math.exp(-v/tau))
     t = _time(t)
     v = torch.sigmoid((t*(end-start) + start)/tau)
@@ -60,21 +71,21 @@ def sigmoid_abar(
 
 # %% ../nbs/23_schedules.ipynb #be42eba6
 def log_snr(
-    abar # share of signal, a tensor in [0,1]
+    abar # signal level, a tensor in [0,1]
 ):       # natural logarithm of the ratio of signal to noise; infinite at 0 and 1
-    r"$\ln\big(\bar\alpha/(1-\bar\alpha)\big) = -2\ln\sigma$. Raises `ValueError` for shares outside of [0,1]"
-    if not ((abar >= 0) & (abar <= 1)).all(): raise ValueError(f'shares of signal from {abar.min():.3g} to {abar.max():.3g}, expected numbers in [0,1]')
+    r"$\ln\big(\bar\alpha/(1-\bar\alpha)\big) = -2\ln\sigma$. Raises `ValueError` for signal levels outside of [0,1]"
+    check_levels(abar)
     return torch.log(abar) - torch.log1p(-abar)
 
 # %% ../nbs/23_schedules.ipynb #bd2a27ad
 def inv_abar(
-    a,                # shares of signal, a number or a tensor
+    a,                # signal levels, a number or a tensor
     abar=cosine_abar, # the schedule, a falling function of a time from 0 to 1
     steps:int=50      # how often the interval is halved
-):                    # times of the shape of `a`, in double precision; 0 or 1 for a share that the schedule does not reach
-    "The time at which a schedule has a given share of signal, by bisection. Raises `ValueError` for shares outside of [0,1], or a schedule that doesn't fall"
+):                    # times of the shape of `a`, in double precision; 0 or 1 for a level that the schedule does not reach
+    "The time at which a schedule has a given signal level, by bisection. Raises `ValueError` for signal levels outside of [0,1], or a schedule that doesn't fall"
     a = torch.as_tensor(a, dtype=torch.double)
-    if not ((a >= 0) & (a <= 1)).all(): raise ValueError(f'shares of signal from {a.min():.3g} to {a.max():.3g}, expected numbers in [0,1]')
+    check_levels(a)
     if not abar(0.) > abar(1.): raise ValueError(f'the schedule goes from {abar(0.):.3g} to {abar(1.):.3g}, expected it to fall')
     low, high = torch.zeros_like(a), torch.ones_like(a)
     for _ in range(steps):
@@ -85,21 +96,32 @@ def inv_abar(
 
 # %% ../nbs/23_schedules.ipynb #b8d0e05b
 def zero_end(
-    abars # shares of signal (n,), falling, the last small
+    abars # signal levels (n,), falling, the last small
 ):        # (n,), the first as before, the last exactly 0
-    "A table stretched so that it ends in pure noise (Lin et al. 2024, algorithm 1). Raises `ValueError` for a table that doesn't fall"
-    if abars.ndim != 1 or len(abars) < 2 or not (abars.diff() < 0).all() or abars[-1] < 0 or abars[0] > 1: raise ValueError(f'a table of shape {tuple(abars.shape)}, expected (n,), falling, within 0 and 1')
+    "A table rescaled to zero terminal SNR: it ends in pure noise (Lin et al. 2024, algorithm 1). Raises `ValueError` for a table that doesn't fall, or has one step only"
+    check_abars(abars)
+    if len(abars) < 2: raise ValueError('a table of 1 step, expected at least 2')
     w = abars.sqrt()
     return ((w-w[-1])*w[0]/(w[0]-w[-1])).square()
 
+# %% ../nbs/23_schedules.ipynb #03f966bf
+def _check_schedule(a, n):
+    if not torch.is_tensor(a) or a.shape != (n,):
+        raise ValueError(f'a {type(a).__name__} of shape {tuple(getattr(a, "shape", ()))} for {n} times, expected as many signal levels')
+    check_levels(a)
+    if not (a[:-1] > 0).all():
+        raise ValueError(f'the schedule is 0 from step {(a > 0).sum().item()} of {n} on, expected it above 0 before the last')
+    check_abars(a)
+
 # %% ../nbs/23_schedules.ipynb #0267ad32
 def abar_table(
-    abar,               # schedule, a function of a time from 0 to 1
+    abar,               # schedule, a falling function of a time from 0 to 1; 0 at the end at the earliest
     n:int=1000,         # number of steps
     beta_max:float=.999 # no step adds more than this
-)->torch.Tensor:        # share of signal after each step (n,), in double precision, above 0
-    "A smooth schedule as a table of steps, as `DDPMCB` and the samplers want it. Raises `ValueError` for numbers out of range"
+)->torch.Tensor:        # signal level after each step (n,), in double precision, above 0
+    "A smooth schedule as a table of steps, as `DDPMCB` and the samplers want it. Raises `ValueError` for numbers out of range, or a schedule that doesn't fall or is 0 before the last step"
     if n < 1 or not 0 < beta_max < 1: raise ValueError(f'n={n}, beta_max={beta_max}; expected n >= 1 and 0 < beta_max < 1')
     a = abar(torch.arange(1, n+1, dtype=torch.double)/n)
+    _check_schedule(a, n)
     before = torch.cat([torch.ones_like(a[:1]), a[:-1]])
     return (1 - (1-a/before).clamp(max=beta_max)).cumprod(0)
