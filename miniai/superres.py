@@ -32,7 +32,7 @@ def downsample(
     x:torch.Tensor, # images (n,c,h,w)
     k:int=2,        # factor; divides h and w
 )->torch.Tensor:    # (n,c,h/k,w/k)
-    "Means over squares of `k` by `k` pixels. Raises `ValueError` for another shape, or a `k` that divides not both sides"
+    "Means over squares of `k` by `k` pixels. Raises `ValueError` for another shape, or a `k` that doesn't divide it"
     _check_factor(x, k)
     return F.avg_pool2d(x, k)
 
@@ -172,7 +172,7 @@ def load_small_classifier(
     with torch.random.fork_rng(devices=[]): model = get_resnet((16,32,64,64))   # costs no random numbers
     return _load(model, 'superres_classifier', device)
 
-# %% ../nbs/26_superres.ipynb #a66b959a
+# %% ../nbs/26_superres.ipynb #54c7c256
 def _check_stages(ours, theirs):
     "A `ValueError` unless each of our stages has a partner with the same shapes"
     if len(theirs) < len(ours): raise ValueError(f'the network has {len(theirs)} stages, expected at least {len(ours)}')
@@ -180,8 +180,10 @@ def _check_stages(ours, theirs):
         want, have = ({k: tuple(v.shape) for k,v in o.state_dict().items()} for o in pair)
         off = next((k for k in want | have if have.get(k) != want.get(k)), None)
         if off:
-            raise ValueError(f'stage {i} is of another network: {off} has shape {have.get(off)}, expected {want.get(off)}')
+            raise ValueError(f'stage {i} is of another network: '
+                             f'{off} has shape {have.get(off)}, expected {want.get(off)}')
 
+# %% ../nbs/26_superres.ipynb #a66b959a
 def load_encoder(
     model,             # an `SRUNet`; its encoder is overwritten
     net:nn.Sequential, # a network that `get_resnet` made, with as many stages or more
