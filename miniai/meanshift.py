@@ -94,7 +94,7 @@ def _check_points(X, name='X'):
 def _check_bandwidth(bandwidth, X):
     "Raises `ValueError` unless the bandwidth is positive, also when it is rounded as `X` is, and its square too"
     if not 0 < bandwidth < math.inf: raise ValueError(f'bandwidth is {bandwidth}, expected a positive number')
-    h = torch.tensor(_float32(X[:0], bandwidth)[1], dtype=torch.promote_types(X.dtype, torch.float32))
+    h = torch.as_tensor(_float32(X[:0], bandwidth)[1], dtype=torch.promote_types(X.dtype, torch.float32))
     if not 0 < h*h < math.inf:
         raise ValueError(f'bandwidth is {bandwidth}, expected a positive number that {X.dtype} can hold, and its square')
 
