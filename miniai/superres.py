@@ -41,25 +41,25 @@ def upsample(
     k:int=2,            # factor
     mode:str='bicubic', # or 'nearest', 'bilinear'
 )->torch.Tensor:        # (n,c,h*k,w*k)
-    "Enlarge by interpolation"
+    "Upsample by interpolation"
     return F.interpolate(x, scale_factor=k, mode=mode)
 
 def degrade(
     x:torch.Tensor, # images (n,c,h,w)
     k:int=2,        # factor
 )->torch.Tensor:    # the same shape, blurred
-    "Downsample and enlarge again by bicubic interpolation: what our networks are given"
+    "Downsample, and upsample again by bicubic interpolation: what our networks are given"
     return upsample(downsample(x, k), k)
 
 # %% ../nbs/26_superres.ipynb #ffe9d12c
 def psnr(
     preds:torch.Tensor, # images (n,c,h,w)
     targs:torch.Tensor, # what they should be, same shape
-    span:float=1.,      # range of the pixels, from black to white
+    data_range:float=1.,# range of the pixels, from black to white
 )->torch.Tensor:        # decibels (n,); infinite for two equal images
     "Peak signal-to-noise ratio of each image. Raises `ValueError` for shapes that differ"
     _check_pair(preds, targs)
-    return 10*(span**2/(preds-targs).square().flatten(1).mean(1)).log10()
+    return 10*(data_range**2/(preds-targs).square().flatten(1).mean(1)).log10()
 
 # %% ../nbs/26_superres.ipynb #aa35414b
 def _window_mean(x, size=11, sigma=1.5):
@@ -71,11 +71,11 @@ def _window_mean(x, size=11, sigma=1.5):
 def ssim(
     preds:torch.Tensor, # images (n,c,h,w), at least 11 x 11 pixels
     targs:torch.Tensor, # what they should be, same shape
-    span:float=1.,      # range of the pixels, from black to white
+    data_range:float=1.,# range of the pixels, from black to white
 )->torch.Tensor:        # (n,), 1 for equal images
     "Structural similarity of each image (Wang et al. 2004, eq. 13). Raises `ValueError` for other shapes, or too small"
     _check_pair(preds, targs, 11)
-    c1, c2 = (.01*span)**2, (.03*span)**2
+    c1, c2 = (.01*data_range)**2, (.03*data_range)**2
     mx, my = _window_mean(preds), _window_mean(targs)
     vx, vy = _window_mean(preds**2)-mx**2, _window_mean(targs**2)-my**2
     cov    = _window_mean(preds*targs) - mx*my
@@ -93,7 +93,7 @@ def stages(
 
 # %% ../nbs/26_superres.ipynb #35e878d1
 class UpBlock(nn.Module):
-    "Enlarge to the size of a skip connection, add it, refine by a residual block"
+    "Upsample to the size of a skip connection, add it, refine by a residual block"
     def __init__(self,
         ni:int,              # channels that come in
         nf:int,              # channels that go out, and of the skip
@@ -122,7 +122,7 @@ def _check_input(x, ni, n_halvings):
 
 # %% ../nbs/26_superres.ipynb #be1dd6ff
 class SRUNet(nn.Module):
-    "A U-Net that adds to an enlarged image what it lacks"
+    "A U-Net that adds to an upsampled image what it lacks"
     def __init__(self,
         nfs=(16,32,64),      # channels of each stage; each stage but the first halves height and width
         ni:int=1,            # channels of the images
@@ -130,7 +130,7 @@ class SRUNet(nn.Module):
         act=nn.ReLU,         # makes an activation when called
         norm=nn.BatchNorm2d, # makes a normalisation when called with a number of channels
         residual:bool=True,  # add the input to the output?
-        zero:bool=True,      # let the last layer begin at zero?
+        zero:bool=True,      # initialise the last layer with zeros?
     ):
         "Raises `ValueError` when called with another number of channels, or images that can't be halved so often"
         super().__init__()
@@ -141,7 +141,7 @@ class SRUNet(nn.Module):
         self.ups.apply(init_weights); self.out.apply(init_weights)
         if zero: nn.init.zeros_(self.out[0].weight)
 
-    def forward(self, x):                                                       # (n,ni,h,w), enlarged already
+    def forward(self, x):                                                       # (n,ni,h,w), upsampled already
         _check_input(x, self.ni, len(self.downs)-1)
         feats, h = [], x
         for down in self.downs: feats.append(h := down(h))
@@ -168,7 +168,7 @@ def _load(model, name, device):
 def load_small_classifier(
     device=def_device # where to put it
 )->nn.Sequential:     # from normalised images (n,1,28,28) to scores (n,10)
-    "The classifier that notebook 26 takes its encoder and its perceptual loss from, in evaluation mode, frozen"
+    "The feature network: notebook 26 takes its encoder and its perceptual loss from it; in evaluation mode, frozen"
     with torch.random.fork_rng(devices=[]): model = get_resnet((16,32,64,64))   # costs no random numbers
     return _load(model, 'superres_classifier', device)
 
@@ -261,7 +261,7 @@ class PerceptualLoss:
 def load_superres(
     name:str='perceptual', # or 'pixel': the loss it was trained with
     device=def_device      # where to put it
-)->SRUNet:                 # from normalised images (n,1,28,28), small ones enlarged by `upsample`, to better ones
+)->SRUNet:                 # from normalised images (n,1,28,28), LR ones after `upsample`, to better ones
     "A super-resolution network of Fashion-MNIST that notebook 26 has trained, in evaluation mode, frozen"
     if name not in ('pixel', 'perceptual'): raise ValueError(f"name is {name!r}, expected 'pixel' or 'perceptual'")
     with torch.random.fork_rng(devices=[]): model = SRUNet(cross=cross_res)
