@@ -65,8 +65,7 @@ def run_notebook(path, copy):
     nbdev.test.CaptureShell = Shell
     skip = set(get_config().tst_flags.split()) - ({'cuda'} if torch.cuda.is_available() else set())
     ok, _ = nbdev.test.test_nb(Path(path), skip_flags=skip, basepath=root)
-    sys.stdout.flush(); sys.stderr.flush()
-    os._exit(not ok)                                            # without waiting for what a notebook has left running
+    sys.exit(not ok)
 
 def shown(cell):
     "What a cell has put out: 'text', 'pictures', or both; warnings and progress bars on the error stream don't count"
