@@ -929,6 +929,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                              'miniai.unet._check_images': ('unet.html#_check_images', 'miniai/unet.py'),
                              'miniai.unet.fashion_unet': ('unet.html#fashion_unet', 'miniai/unet.py'),
                              'miniai.unet.group_norm': ('unet.html#group_norm', 'miniai/unet.py'),
+                             'miniai.unet.load_emb_unet': ('unet.html#load_emb_unet', 'miniai/unet.py'),
                              'miniai.unet.pre_conv': ('unet.html#pre_conv', 'miniai/unet.py'),
                              'miniai.unet.saved': ('unet.html#saved', 'miniai/unet.py'),
                              'miniai.unet.timestep_embedding': ('unet.html#timestep_embedding', 'miniai/unet.py'),
