@@ -76,7 +76,7 @@ def fashion_cond_unet(**kw): # what shall differ, as for `CondUNetModel`
     "The conditional U-Net that this notebook trains on Fashion-MNIST"
     return Patched(CondUNetModel(10, **{'in_channels': 4, 'out_channels': 4, 'nfs': (32,64), 'attn_chans': 32} | kw))
 
-# %% ../nbs/29_conditional.ipynb #c7610d3c
+# %% ../nbs/29_conditional.ipynb #d88b08fc
 def _check_words(words, n, n_words):
     "Raise unless `words` are `n` sequences of numbers below `n_words`"
     if not torch.is_tensor(words) or words.is_floating_point() or words.dtype == torch.bool:
@@ -86,7 +86,7 @@ def _check_words(words, n, n_words):
     if words.numel() and not 0 <= words.min() <= words.max() < n_words:
         raise ValueError(f'words from {words.min()} to {words.max()}, expected 0 (no word) to {n_words-1}')
 
-# %% ../nbs/29_conditional.ipynb #9d339382
+# %% ../nbs/29_conditional.ipynb #76a75ee3
 class CrossResBlock(EmbResBlock):
     """`EmbResBlock` whose pixels then attend to a sequence of words. Called as `block(x, (emb, context, mask))`:
     the words are `context` (n,length,context_dim), those that count are True in `mask` (n,1,1,length)"""
@@ -111,7 +111,7 @@ class CrossResBlock(EmbResBlock):
         pixels = pixels + self.cross(self.norm_cross(pixels), context, mask)
         return pixels.mT.reshape(x.shape)
 
-# %% ../nbs/29_conditional.ipynb #eaf86949
+# %% ../nbs/29_conditional.ipynb #3c31b4f2
 class CrossUNetModel(EmbUNetModel):
     "A U-Net called as `model(x, t, words)`, with a sequence of word numbers (n,length) for each image; 0 means no word"
     def __init__(self,
@@ -135,4 +135,5 @@ class CrossUNetModel(EmbUNetModel):
 
 def fashion_cross_unet(**kw): # what shall differ, as for `CrossUNetModel`
     "The network that this notebook trains on captions of Fashion-MNIST"
-    return Patched(CrossUNetModel(13, **{'in_channels': 4, 'out_channels': 4, 'nfs': (32,64), 'attn_chans': 32} | kw))
+    kw = dict(in_channels=4, out_channels=4, nfs=(32,64), context_dim=32, attn_chans=32) | kw
+    return Patched(CrossUNetModel(13, **kw))
