@@ -79,21 +79,21 @@ class CondEDMCB(EDMCB):
         if learn.training: c = drop_labels(c, self.p, self.null)
         learn.batch = (*learn.batch[:2], c, learn.batch[2])
 
-# %% ../nbs/29_conditional.ipynb #4847dd59
+# %% ../nbs/29_conditional.ipynb #ddafae9d
 def _load(make, name, device):
     "A network with the weights that notebook 29 has saved, in evaluation mode, frozen"
-    with torch.random.fork_rng(devices=[]): model = make()               # its random beginning shall not cost random numbers
+    with torch.random.fork_rng(devices=[]): model = make()               # draws no random numbers from the global generator
     model.load_state_dict({k: v.float() for k,v in load_asset(f'{name}.safetensors').items()})
     return model.eval().requires_grad_(False).to(device)
 
-# %% ../nbs/29_conditional.ipynb #fe054618
+# %% ../nbs/29_conditional.ipynb #55c82838
 def load_cond(
     device=def_device # where to put it
 )->Patched:           # called as `model(x, t, c)`, for images (n,1,28,28); `given` makes a denoiser of it
     "The conditional network that notebook 29 has trained on Fashion-MNIST, in evaluation mode, frozen"
     return _load(fashion_cond_unet, 'cond', device)
 
-# %% ../nbs/29_conditional.ipynb #600c9ae9
+# %% ../nbs/29_conditional.ipynb #36c9e694
 def given(
     model,              # network, called as `model(x, c_noise, c)`
     c,                  # condition: a label for all images, or a tensor with one for each image
@@ -104,12 +104,13 @@ def given(
     def network(x, t): return model(x, t, (c if c.ndim else c.expand(len(x))).to(x.device))
     return EDMDenoiser(network, sigma_data)
 
-# %% ../nbs/29_conditional.ipynb #5a582b8e
+# %% ../nbs/29_conditional.ipynb #5b4cc972
 def _check_guidance(w, s_min, s_max):
     if not math.isfinite(w): raise ValueError(f'weight {w}, expected a finite number')
-    if not s_min < s_max: raise ValueError(f'guided between the levels {s_min} and {s_max}, expected the second to be larger')
+    if not s_min < s_max:
+        raise ValueError(f'guided between the levels {s_min} and {s_max}, expected the second to be larger')
 
-# %% ../nbs/29_conditional.ipynb #85854ad8
+# %% ../nbs/29_conditional.ipynb #ed926875
 def cfg(
     cond,                # denoiser with the condition
     uncond,              # denoiser without it (or with a negative one)
@@ -118,7 +119,7 @@ def cfg(
     s_max:float=math.inf # and below this; elsewhere it is `cond` alone, and `uncond` isn't called
 ):                       # a denoiser
     """Classifier-free guidance (Ho and Salimans 2022), in an interval of noise levels (Kynkäänniemi et al. 2024).
-    Raises `ValueError` for a weight that isn't finite, or an empty interval; the denoiser does for outputs of another shape than x"""
+    Raises `ValueError` for a weight that isn't finite or an empty interval, the denoiser for outputs of another shape"""
     _check_guidance(w, s_min, s_max)
     def denoise(x, sigma):
         x0 = cond(x, sigma)
@@ -129,7 +130,7 @@ def cfg(
         return base + w*(x0-base)
     return denoise
 
-# %% ../nbs/29_conditional.ipynb #fec479cf
+# %% ../nbs/29_conditional.ipynb #4184c159
 def _label_net(model):
     "The `CondUNetModel` in a network"
     net = getattr(model, 'model', model)
@@ -148,7 +149,7 @@ def _check_size(sz):
     if len(sz) != 4 or not all(isinstance(o, int) and o > 0 for o in sz):
         raise ValueError(f'sz is {tuple(sz)}, expected (n,c,h,w), whole numbers above 0')
 
-# %% ../nbs/29_conditional.ipynb #dd014a20
+# %% ../nbs/29_conditional.ipynb #d22ea662
 def cond_sample(
     c,                    # label, a number, or one for each image: a tensor or a list (n,)
     model,                # `CondUNetModel`, or `Patched` around one
@@ -162,8 +163,8 @@ def cond_sample(
     generator=None,       # `torch.Generator` for the noise
 ):                        # yields what the sampler does: `i`, `x`, `sigma`, `x0`
     """Sample images of a class, with classifier-free guidance; predictions are clipped to [-1,1].
-    Raises `ValueError` for labels out of range or of another number than images, a shape, weight or interval that makes no sense,
-    `TypeError` for labels that are no whole numbers or a network without labels"""
+    Raises `ValueError` for labels out of range or of another number than images, and a shape, weight or interval
+    that makes no sense; `TypeError` for labels that are no whole numbers, or a network without labels"""
     net, device = _label_net(model), next(model.parameters()).device
     _check_size(sz)
     cond, uncond = (given(model, _as_labels(o, sz[0], net.n_classes, device)) for o in
@@ -176,7 +177,8 @@ def cond_sample(
 def _check_words(words, n, n_words):
     "Raise unless `words` are `n` sequences of numbers below `n_words`"
     if not torch.is_tensor(words) or words.is_floating_point() or words.dtype == torch.bool:
-        raise TypeError(f'words are {getattr(words, "dtype", type(words).__name__)}, expected a tensor of whole numbers')
+        kind = getattr(words, 'dtype', type(words).__name__)
+        raise TypeError(f'words are {kind}, expected a tensor of whole numbers')
     if words.ndim != 2 or len(words) != n:
         raise ValueError(f'words of shape {tuple(words.shape)}, expected ({n},length): a sequence for each image')
     if words.numel() and not 0 <= words.min() <= words.max() < n_words:
@@ -218,7 +220,7 @@ class CrossUNetModel(EmbUNetModel):
         context_dim:int=64, # channels of a word
         **kw                # as for `EmbUNetModel`
     ):
-        "Raises `ValueError` when called with words out of range or of another shape, `TypeError` for words that are no whole numbers"
+        "Raises `ValueError` when called with words out of range or another shape, `TypeError` for no whole numbers"
         super().__init__(in_channels, out_channels, nfs, block=partial(CrossResBlock, context_dim=context_dim), **kw)
         self.n_words  = n_words
         self.word_emb = nn.Embedding(n_words, context_dim)
@@ -234,7 +236,7 @@ def fashion_cross_unet(**kw): # what shall differ, as for `CrossUNetModel`
     kw = dict(in_channels=4, out_channels=4, nfs=(32,64), context_dim=32, attn_chans=32) | kw
     return Patched(CrossUNetModel(13, **kw))
 
-# %% ../nbs/29_conditional.ipynb #54d9b221
+# %% ../nbs/29_conditional.ipynb #4c4dc5e3
 def load_cross(
     device=def_device # where to put it
 )->Patched:           # called as `model(x, t, words)`, for images (n,1,28,28)
