@@ -97,7 +97,7 @@ def load_cond(
 def given(
     model,              # network, called as `model(x, c_noise, c)`
     c,                  # condition: a label for all images, or a tensor with one for each image
-    sigma_data:float=.83# as for `EDMDenoiser`
+    sigma_data:float=.83 # as for `EDMDenoiser`
 )->EDMDenoiser:
     "The denoiser with a condition. What the network refuses is refused when it is called"
     c = torch.as_tensor(c)
