@@ -17,8 +17,9 @@ from miniai.core import def_device, set_seed, to_cpu, to_device
 from miniai.data import fashion_mnist
 from miniai.datasets import DataLoaders, inplace, load_fashion_mnist
 from miniai.learner import Accuracy, Callback, CancelEpochException, DeviceCB, Learner, MetricsCB, TrainLearner
-from miniai.resnet import get_resnet
+from miniai.resnet import get_resnet, summary
 from miniai.sgd import BatchSchedCB
+from miniai.unet import EmbUNetModel
 
 
 def interleaved(a, b, tries=9, turns=1):
@@ -162,9 +163,35 @@ def fast_training(
     return mid, low, high
 
 
+def unet_pair(nfs, attn_start, n_in):
+    "Our U-Net, and Diffusers' of the same channels, layers and attention"
+    from diffusers import UNet2DModel
+    attn   = ['Attn' if i >= attn_start else '' for i in range(len(nfs))]
+    theirs = UNet2DModel(in_channels=n_in, out_channels=n_in, block_out_channels=nfs, layers_per_block=1, norm_num_groups=8,
+                         attention_head_dim=32, resnet_time_scale_shift='scale_shift',
+                         down_block_types=[f'{o}DownBlock2D' for o in attn], up_block_types=[f'{o}UpBlock2D' for o in attn[::-1]])
+    return EmbUNetModel(n_in, n_in, nfs, attn_chans=32, attn_start=attn_start).to(def_device), theirs.to(def_device)
+
+def unets(n=64):
+    "Forward and backward pass of 28's U-Net over that of Diffusers' `UNet2DModel`: on patches as in 28, and at three levels"
+    for nfs,attn_start,n_in,side in ((32,64,128), 2, 1, 28), ((32,64), 1, 4, 14):
+        pair = unet_pair(nfs, attn_start, n_in)
+        x, t = torch.randn(n, n_in, side, side, device=def_device), torch.zeros(n, device=def_device)
+        def step(model):
+            out = model(x, t)
+            getattr(out, 'sample', out).square().mean().backward()
+            if def_device == 'cuda': torch.cuda.synchronize()
+        res = interleaved(*(partial(step, m) for m in pair), turns=2)
+        madds, params = ([summary(m, x[:1], t[:1]).madds for m in pair], [sum(p.numel() for p in m.parameters()) for m in pair])
+        print(f'  channels {nfs} at {side} x {side}: {res[0]:.3f} of the time, with {params[0]/params[1]:.3f} of the parameters '
+              f'and {madds[0]/madds[1]:.3f} of the multiply-adds (one block less at the bottom)')
+    return res
+
+
 benches = {'import miniai.learner over import torch (at most 2)': import_cost,
            'a step of TrainLearner over a bare loop (at most 1.03)': overhead,
-           'five epochs of the residual network, images one at a time in float32, over the fast way (at least 3)': fast_training}
+           'five epochs of the residual network, images one at a time in float32, over the fast way (at least 3)': fast_training,
+           "a training step of 28's U-Net over that of Diffusers' UNet2DModel of the same channels (at most 1)": unets}
 
 if __name__ == '__main__':
     print(f'{def_device}, {torch.get_num_threads()} threads, PyTorch {torch.__version__}; median of nine in turns, and the middle half')
