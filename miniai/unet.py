@@ -6,7 +6,7 @@
 __all__ = ['timestep_embedding', 'group_norm', 'pre_conv', 'zero_', 'EmbResBlock', 'saved', 'DownBlock', 'UpBlock',
            'EmbUNetModel', 'Patched', 'fashion_unet', 'load_emb_unet']
 
-# %% ../nbs/28_unet.ipynb #5515047f
+# %% ../nbs/28_unet.ipynb #2e93d8d2
 import math
 from functools import partial
 
@@ -17,7 +17,7 @@ from .attention import SelfAttention2D
 from .core import def_device, load_asset
 from .samplers import EDMDenoiser
 
-# %% ../nbs/28_unet.ipynb #8ffd6f09
+# %% ../nbs/28_unet.ipynb #75b8bdaf
 def _check_embedding(tsteps, emb_dim, max_period, shift):
     if not torch.is_tensor(tsteps) or tsteps.ndim != 1:
         kind = f'a tensor of shape {tuple(tsteps.shape)}' if torch.is_tensor(tsteps) else f'a {type(tsteps).__name__}'
@@ -26,7 +26,7 @@ def _check_embedding(tsteps, emb_dim, max_period, shift):
     if not max_period > 0 or not shift < emb_dim//2:
         raise ValueError(f'max_period {max_period}, shift {shift}; expected numbers above 0 and below {emb_dim//2}')
 
-# %% ../nbs/28_unet.ipynb #16f08a3b
+# %% ../nbs/28_unet.ipynb #d70d1ad2
 def timestep_embedding(
     tsteps:torch.Tensor,    # noise levels or steps (n,), which need not be whole; 16 bits would round them
     emb_dim:int,            # channels of the embedding; an odd one ends in a channel of zeros
@@ -44,7 +44,7 @@ def timestep_embedding(
     pair   = [angles.cos(), angles.sin()] if cos_first else [angles.sin(), angles.cos()]
     return F.pad(torch.cat(pair, 1), (0, emb_dim%2))
 
-# %% ../nbs/28_unet.ipynb #6db080a7
+# %% ../nbs/28_unet.ipynb #23200e76
 def group_norm(
     nf:int, # channels
 )->nn.GroupNorm:
@@ -62,7 +62,7 @@ def pre_conv(
     "Normalisation and activation *before* a convolution (He et al. 2016b)"
     return nn.Sequential(norm(ni), act(), nn.Conv2d(ni, nf, ks, stride, ks//2))
 
-# %% ../nbs/28_unet.ipynb #5268f9a9
+# %% ../nbs/28_unet.ipynb #40ff5238
 def zero_(
     layer:nn.Module # with `weight` and `bias`
 )->nn.Module:       # the same
@@ -70,11 +70,11 @@ def zero_(
     for p in layer.parameters(): nn.init.zeros_(p)
     return layer
 
-# %% ../nbs/28_unet.ipynb #57bf70b6
+# %% ../nbs/28_unet.ipynb #6c332281
 def _check_kernel(ks):
     if ks % 2 == 0: raise ValueError(f'ks is {ks}, expected an odd number: an even kernel changes the size of the image')
 
-# %% ../nbs/28_unet.ipynb #941ce951
+# %% ../nbs/28_unet.ipynb #da8f3054
 class EmbResBlock(nn.Module):
     "Pre-activation residual block, conditioned by scale and shift. It begins as the identity (or a 1 x 1 convolution)"
     def __init__(self,
@@ -105,7 +105,7 @@ class EmbResBlock(nn.Module):
         x = self.idconv(x) + self.conv2(h)                               # (n,nf,h,w)
         return x if self.attn is None else x + self.attn(x)
 
-# %% ../nbs/28_unet.ipynb #48d172f7
+# %% ../nbs/28_unet.ipynb #5aeff828
 def _append(blk, m, inp, out): blk.saved.append(out)
 
 def saved(
@@ -116,7 +116,7 @@ def saved(
     m.register_forward_hook(partial(_append, blk))
     return m
 
-# %% ../nbs/28_unet.ipynb #69aab7b1
+# %% ../nbs/28_unet.ipynb #3412b538
 class DownBlock(nn.Module):
     "Blocks at one resolution, then a downsampling convolution; each output is kept in `saved`, for the skip connections"
     def __init__(self,
@@ -139,7 +139,7 @@ class DownBlock(nn.Module):
         for resnet in self.resnets: x = resnet(x, emb)                   # (n,nf,h,w)
         return self.down(x)                                              # (n,nf,h/2,w/2)
 
-# %% ../nbs/28_unet.ipynb #dd95bae8
+# %% ../nbs/28_unet.ipynb #267e8888
 class UpBlock(nn.Module):
     "Blocks at one resolution, each of which takes a skip connection beside its input; then an upsampling convolution"
     def __init__(self,
@@ -163,7 +163,7 @@ class UpBlock(nn.Module):
         for resnet in self.resnets: x = resnet(torch.cat([x, ups.pop()], 1), emb)
         return self.up(x)                                                # (n,nf,2h,2w)
 
-# %% ../nbs/28_unet.ipynb #6e3c1b96
+# %% ../nbs/28_unet.ipynb #5aae4a90
 def _check_config(nfs, num_layers):
     if not nfs or min(nfs) < 1 or num_layers < 1:
         raise ValueError(f'nfs is {nfs}, num_layers {num_layers}; expected channels of at least one level, '
@@ -180,7 +180,7 @@ def _check_images(x, t, ni, multiple):
         raise ValueError(f'steps of shape {tuple(getattr(t, "shape", ()))}, expected a tensor ({len(x)},): '
                          'one for each image')
 
-# %% ../nbs/28_unet.ipynb #baad6891
+# %% ../nbs/28_unet.ipynb #abb0f193
 class EmbUNetModel(nn.Module):
     """U-Net with an embedded noise level, called as `model(x, t)`: noisy images (n,c,h,w), levels (n,) of any scale.
     A call raises `ValueError` for other channels, sizes that can't be halved so often, or levels of another shape"""
@@ -230,7 +230,7 @@ class EmbUNetModel(nn.Module):
         _check_images(x, t, self.in_channels, self.multiple)
         return self.unet(x, self.embed(t))
 
-# %% ../nbs/28_unet.ipynb #51de8aab
+# %% ../nbs/28_unet.ipynb #f0fd4578
 def _check_patches(x, k, model):
     "A `ValueError` unless `x` are images that can be divided into squares, and then as the network inside wants them"
     multiple, ni = k*getattr(model, 'multiple', 1), getattr(model, 'in_channels', None)
@@ -240,7 +240,7 @@ def _check_patches(x, k, model):
     if any(s % multiple for s in x.shape[2:]):
         raise ValueError(f'images of {x.shape[2]} x {x.shape[3]} pixels, expected multiples of {multiple}')
 
-# %% ../nbs/28_unet.ipynb #e9fd6092
+# %% ../nbs/28_unet.ipynb #7750045d
 class Patched(nn.Module):
     "A network that sees squares of pixels as channels: `model` is called with images (n,c*k*k,h/k,w/k)"
     def __init__(self,
@@ -256,12 +256,12 @@ class Patched(nn.Module):
         x = F.pixel_unshuffle(x, self.k)                                 # (n,c*k*k,h/k,w/k)
         return F.pixel_shuffle(self.model(x, *args), self.k)
 
-# %% ../nbs/28_unet.ipynb #6c17a665
+# %% ../nbs/28_unet.ipynb #dc646295
 def fashion_unet(**kw): # what shall differ, as for `EmbUNetModel`
     "The U-Net that this notebook trains on Fashion-MNIST"
     return Patched(EmbUNetModel(**{'in_channels': 4, 'out_channels': 4, 'nfs': (32,64), 'attn_chans': 32} | kw))
 
-# %% ../nbs/28_unet.ipynb #2263ac58
+# %% ../nbs/28_unet.ipynb #99133112
 def load_emb_unet(
     device=def_device # where to put it
 )->EDMDenoiser:       # for images (n,1,28,28) in [-1,1], with noise of level sigma
