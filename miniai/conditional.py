@@ -24,6 +24,8 @@ def _check_labels(c, n, n_classes):
     "Raise unless `c` are `n` labels from 0 to `n_classes`"
     if not torch.is_tensor(c) or c.is_floating_point() or c.dtype == torch.bool:
         raise TypeError(f'labels are {getattr(c, "dtype", type(c).__name__)}, expected a tensor of whole numbers')
+    if c.dtype not in (torch.int32, torch.int64):                        # what nn.Embedding takes
+        raise TypeError(f'labels are {c.dtype}, expected torch.int64: say c.long()')
     if c.shape != (n,): raise ValueError(f'labels of shape {tuple(c.shape)}, expected ({n},): one for each image')
     if len(c) and not 0 <= c.min() <= c.max() <= n_classes:
         raise ValueError(f'labels from {c.min()} to {c.max()}, expected 0 to {n_classes-1}, or {n_classes} for no label')
@@ -59,7 +61,8 @@ def drop_labels(
     p:float,        # probability of dropping, 0 to 1
     null:int,       # the label that means no label
 )->torch.Tensor:    # (n,)
-    "Label dropout: replace labels at random by the null label"
+    "Label dropout: replace labels at random by the null label. Raises `ValueError` for a probability out of range"
+    if not 0 <= p <= 1: raise ValueError(f'p is {p}, expected a probability from 0 to 1')
     return torch.where(torch.rand(len(c), device=c.device) < p, null, c)
 
 class CondEDMCB(EDMCB):
@@ -198,6 +201,7 @@ class CrossResBlock(EmbResBlock):
     ):
         super().__init__(n_emb, ni, nf, **kw)
         nf = nf or ni
+        if head_chans < 1 or nf % head_chans: raise ValueError(f'{nf} channels in heads of {head_chans}, expected a multiple')
         self.norm_cross = nn.LayerNorm(nf)
         self.cross      = MultiHeadAttention(nf, nf//head_chans, context_dim)
         zero_(self.cross.to_out)
