@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from .attention import MultiHeadAttention
-from .core import def_device, load_asset
+from .core import def_device, load_weights
 from .ddpm import check_output, normal_like
 from .samplers import EDMCB, EDMDenoiser, dpmpp_2m, karras_sigmas
 from .unet import EmbResBlock, EmbUNetModel, Patched, _check_images, zero_
@@ -87,19 +87,12 @@ class CondEDMCB(EDMCB):
         if learn.training: c = drop_labels(c, self.p, self.null)
         learn.batch = (*learn.batch[:2], c, learn.batch[2])
 
-# %% ../nbs/29_conditional.ipynb #ddafae9d
-def _load(make, name, device):
-    "A network with the weights that notebook 29 has saved, in evaluation mode, frozen"
-    with torch.random.fork_rng(devices=[]): model = make()               # draws no random numbers from the global generator
-    model.load_state_dict({k: v.float() for k,v in load_asset(f'{name}.safetensors').items()})
-    return model.eval().requires_grad_(False).to(device)
-
 # %% ../nbs/29_conditional.ipynb #55c82838
 def load_cond(
     device=def_device # where to put it
 )->Patched:           # called as `model(x, t, c)`, for images (n,1,28,28); `given` makes a denoiser of it
     "The conditional network that notebook 29 has trained on Fashion-MNIST, in evaluation mode, frozen"
-    return _load(fashion_cond_unet, 'cond', device)
+    return load_weights(fashion_cond_unet, 'cond', device)
 
 # %% ../nbs/29_conditional.ipynb #7ae71425
 def _as_condition(c):
@@ -270,4 +263,4 @@ def load_cross(
     device=def_device # where to put it
 )->Patched:           # called as `model(x, t, words)`, for images (n,1,28,28)
     "The network with cross-attention that notebook 29 has trained on captions, in evaluation mode, frozen"
-    return _load(fashion_cross_unet, 'cross', device)
+    return load_weights(fashion_cross_unet, 'cross', device)
