@@ -214,7 +214,8 @@ class CrossResBlock(EmbResBlock):
     ):
         super().__init__(n_emb, ni, nf, **kw)
         nf = nf or ni
-        if head_chans < 1 or nf % head_chans: raise ValueError(f'{nf} channels in heads of {head_chans}, expected a multiple')
+        if head_chans < 1 or nf % head_chans:
+            raise ValueError(f'{nf} channels in heads of {head_chans}, expected a multiple')
         self.norm_cross = nn.LayerNorm(nf)
         self.cross      = MultiHeadAttention(nf, nf//head_chans, context_dim)
         zero_(self.cross.to_out)
