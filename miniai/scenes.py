@@ -257,7 +257,7 @@ class Scenes:
         self.scenes   = [scene(seed, i, unseen) for i in range(n)]
         self.images   = torch.empty(n, 3, side, side, dtype=torch.uint8)    # (n,3,64,64)
         for im,s in zip(self.images, self.scenes): im.copy_(torch.from_numpy(draw(s)).permute(2, 0, 1))
-        self.labels   = torch.tensor([truth(s) for s in self.scenes]).reshape(n, len(answers))      # (n,8)
+        self.labels   = torch.tensor([truth(s) for s in self.scenes], dtype=torch.long).reshape(n, len(answers))   # (n,8)
         self.captions = [caption(s) for s in self.scenes]
     def __len__(self): return len(self.scenes)
     def __getitem__(self, i):
