@@ -40,7 +40,8 @@ def _star(inner=.42):
     radii = (1, inner)*5
     return [(r*math.sin(t), -r*math.cos(t)) for r,t in zip(radii, _around(10))]
 
-def _heart(): return [(math.sin(t)**3, -(13*math.cos(t)-5*math.cos(2*t)-2*math.cos(3*t)-math.cos(4*t))/17) for t in _around(40)]
+def _heart():
+    return [(math.sin(t)**3, -(13*math.cos(t)-5*math.cos(2*t)-2*math.cos(3*t)-math.cos(4*t))/17) for t in _around(40)]
 
 # %% ../nbs/30_scenes.ipynb #3e3b4b10
 def _circle(x=0., y=0., w=1., h=1.): return [(x+w*math.cos(t), y+h*math.sin(t)) for t in _around(40)]
@@ -159,7 +160,9 @@ def draw(
 
 # %% ../nbs/30_scenes.ipynb #740d220e
 unseen_colours = dict(zip(kinds, colours))                                  # red circle, orange square, … brown boat
-unseen_pairs   = {frozenset(p) for p in (('star', 'boat'), ('heart', 'house'), ('fish', 'moon'), ('circle', 'tree'), ('square', 'triangle'))}
+unseen_pairs   = {frozenset(p)
+                  for p in (('star', 'boat'), ('heart', 'house'), ('fish', 'moon'), ('circle', 'tree'),
+                            ('square', 'triangle'))}
 
 def _is_unseen(s):
     "Which of 'colours' and 'pairs' the training sets don't have"
@@ -174,7 +177,7 @@ def _any_scene(g):
     "One or two things, each as likely, all words equally likely, positions evenly around the centres"
     relation = _pick(g, relations) if g.random() < .5 else None
     layout   = _layout(relation)
-    across, along = (5, 5) if layout == 'one' else (5, 1)                   # two things have less room along the line between them
+    across, along = (5, 5) if layout == 'one' else (5, 1)  # two things have less room along the line between them
     jitter   = (along, across) if layout == 'side by side' else (across, along)
     centres  = _centres[layout][::-1] if relation in ('right of', 'below') else _centres[layout]
     def thing(x, y): return Thing(_pick(g, kinds), _pick(g, colours), _pick(g, tuple(sizes)),
@@ -185,10 +188,11 @@ def _any_scene(g):
 def scene(
     seed:int,    # which set: one seed for training, others for validation and tests
     i:int,       # which scene of it, 0 or more
-    unseen=None, # None: as in training; 'colours', 'pairs': with a combination of colour and kind, or a pair of kinds, that training never has
+    unseen=None, # 'colours', 'pairs': with a combination of colour and kind, or a pair of kinds, kept out of training
 )->Scene:        # with sizes and places
-    "Scene number `i` of a set, always the same. Two things always differ in kind or colour. Raises `ValueError` for another `unseen`"
-    if unseen not in (None, 'colours', 'pairs'): raise ValueError(f"unseen={unseen!r}, expected None, 'colours' or 'pairs'")
+    "Scene number `i` of a set. Two things differ in kind or colour. Raises `ValueError` for another `unseen`"
+    if unseen not in (None, 'colours', 'pairs'):
+        raise ValueError(f"unseen={unseen!r}, expected None, 'colours' or 'pairs'")
     g, wanted = random.Random(f'{seed} {i} {unseen}'), {unseen} - {None}
     while True:
         s = _any_scene(g)
@@ -209,7 +213,8 @@ def caption(
 # %% ../nbs/30_scenes.ipynb #f8cd647c
 _thing_re = rf'an? (?:({"|".join(sizes)}) )?({"|".join(colours)}) ({"|".join(kinds)})'
 _scene_re = re.compile(rf'{_thing_re}(?: ({"|".join(relations)}) {_thing_re})? ({"|".join(settings.values())})')
-vocabulary = tuple(sorted({w for part in ('a an', *sizes, *colours, *kinds, *relations, *settings.values()) for w in part.split()}))
+vocabulary = tuple(sorted({w for part in ('a an', *sizes, *colours, *kinds, *relations, *settings.values())
+                           for w in part.split()}))
 
 def parse(
     text:str # a caption; upper case and spaces don't matter
@@ -218,7 +223,7 @@ def parse(
     if not isinstance(text, str): raise TypeError(f'{type(text).__name__}, expected a caption (str)')
     words = text.lower().split()
     if unknown := [w for w in words if w not in vocabulary]:
-        raise ValueError(f'{unknown[0]!r} is not among the {len(vocabulary)} words of the captions: {", ".join(vocabulary)}')
+        raise ValueError(f'{unknown[0]!r} is not among the {len(vocabulary)} words: {", ".join(vocabulary)}')
     found = _scene_re.fullmatch(' '.join(words))
     if not found: raise ValueError(f'{text!r} is no caption; expected one like {_example!r} or {_example_2!r}')
     *a, relation, size, colour, kind, where = found.groups()
@@ -257,7 +262,8 @@ class Scenes:
         self.scenes   = [scene(seed, i, unseen) for i in range(n)]
         self.images   = torch.empty(n, 3, side, side, dtype=torch.uint8)    # (n,3,64,64)
         for im,s in zip(self.images, self.scenes): im.copy_(torch.from_numpy(draw(s)).permute(2, 0, 1))
-        self.labels   = torch.tensor([truth(s) for s in self.scenes], dtype=torch.long).reshape(n, len(answers))   # (n,8)
+        # (n,8)
+        self.labels   = torch.tensor([truth(s) for s in self.scenes], dtype=torch.long).reshape(n, len(answers))
         self.captions = [caption(s) for s in self.scenes]
     def __len__(self): return len(self.scenes)
     def __getitem__(self, i):
@@ -275,19 +281,20 @@ def scene_x(
 n_options = [len(o) for o in answers.values()]                              # 6, 4, 11, 9, 3, 11, 9, 3
 
 class Oracle(nn.Module):
-    "Reads pictures (n,3,64,64) in [-1,1]: logits (n,56) of all `answers`, side by side. What lies outside [-1,1] is clipped"
+    "Reads pictures (n,3,64,64) in [-1,1], clipped: logits (n,56) of all `answers`, side by side"
     def __init__(self,
         nfs=(32,64,128,128), # channels after each halving of the picture
         n_feats=192,         # features, from which all answers are read
     ):
         super().__init__()
         self.blocks = nn.ModuleList(conv(a, b, norm=nn.BatchNorm2d) for a,b in zip((3, *nfs), nfs))
-        self.feats  = nn.Sequential(nn.Flatten(), nn.Linear(16*nfs[-1], n_feats, bias=False), nn.BatchNorm1d(n_feats), nn.ReLU())
+        self.feats  = nn.Sequential(nn.Flatten(), nn.Linear(16*nfs[-1], n_feats, bias=False), nn.BatchNorm1d(n_feats),
+                                    nn.ReLU())
         self.head   = nn.Linear(n_feats, sum(n_options))
         self.register_buffer('temperature', torch.ones(sum(n_options)))     # of the calibration below
 
     def maps(self, x):
-        "Feature maps after each halving: a list of (n,nf,h,w). Raises `ValueError` for pictures of another shape or type"
+        "Feature maps after each halving: a list of (n,nf,h,w). Raises for pictures of another shape or type"
         _check_pictures(x)
         x, res = x.clamp(-1, 1), []
         for b in self.blocks: res.append(x := b(x))
@@ -311,8 +318,10 @@ def one_hot_answers(
 
 # %% ../nbs/30_scenes.ipynb #927171c8
 def _check_pictures(x):
-    if not torch.is_tensor(x) or not x.is_floating_point(): raise TypeError(f'pictures of {getattr(x, "dtype", type(x).__name__)}, expected floats in [-1,1]: scene_x(bytes)')
-    if x.ndim != 4 or x.shape[1:] != (3, side, side): raise ValueError(f'pictures of shape {tuple(x.shape)}, expected (n,3,{side},{side})')
+    if not torch.is_tensor(x) or not x.is_floating_point():
+        raise TypeError(f'pictures of {getattr(x, "dtype", type(x).__name__)}, expected floats in [-1,1] (scene_x)')
+    if x.ndim != 4 or x.shape[1:] != (3, side, side):
+        raise ValueError(f'pictures of shape {tuple(x.shape)}, expected (n,3,{side},{side})')
 
 # %% ../nbs/30_scenes.ipynb #8783c170
 @torch.no_grad()
@@ -324,7 +333,8 @@ def read(
     "What an oracle sees in pictures. Raises what `Oracle.maps` raises"
     _check_pictures(images)
     device = next(oracle.parameters()).device
-    logits = torch.cat([oracle(b.to(device)).float().cpu() for b in images.split(bs)]) if len(images) else torch.empty(0, sum(n_options))
+    logits = torch.cat([oracle(b.to(device)).float().cpu()
+                        for b in images.split(bs)]) if len(images) else torch.empty(0, sum(n_options))
     best   = [o.softmax(1).max(1) for o in logits.split(n_options, 1)]
     return torch.stack([b.indices for b in best], 1), torch.stack([b.values for b in best], 1)
 
@@ -349,7 +359,7 @@ def is_sure(
 
 # %% ../nbs/30_scenes.ipynb #78c66b3a
 class Score(float):
-    "A fraction that knows its number of cases `n`, and its interval `low` to `high` of two standard errors (Wilson 1927)"
+    "A fraction, its number of cases `n`, and its interval `low` to `high` of two standard errors (Wilson 1927)"
     def __new__(cls,
         right # True and False, one for each case
     ):
@@ -372,12 +382,12 @@ def prompt_score(
     captions,            # a caption for each
     oracle:Oracle=None,  # who reads them (default: oracle b)
 )->dict:                 # name -> `Score`: setting, layout, kind, colour, size, binding (of two things), all
-    "How well pictures follow captions. Raises `ValueError` for captions that the grammar doesn't have, or of another number than pictures"
+    "How well pictures follow captions. Raises `ValueError` for captions outside the grammar, or of another number"
     if len(images) != len(captions): raise ValueError(f'{len(images)} pictures and {len(captions)} captions')
     demands = torch.tensor([_demands(parse(c)) for c in captions]).reshape(-1, len(answers))        # (n,8)
     found   = read(oracle or load_oracle(), images)[0]
     right, open_, two = found == demands, demands < 0, demands[:,1] != 0
-    there = demands != torch.tensor(n_options)-1                            # a thing is demanded here, and not "nothing"
+    there = demands != torch.tensor(n_options)-1  # a thing is demanded here, and not "nothing"
     def of(*at): return Score(right[:,at][(there & ~open_)[:,at]])
     return {'setting': of(0), 'layout': of(1), 'kind': of(2, 5), 'colour': of(3, 6), 'size': of(4, 7),
             'binding': Score(right[two][:,[1,2,3,5,6]].all(1)), 'all': Score((right | open_).all(1))}
@@ -398,4 +408,5 @@ def scene_eval(
 )->ImageEval:            # for samples (n,3,64,64) in [-1,1]
     "FID and KID against real pictures, in the features of an oracle"
     y = torch.zeros(len(images), dtype=torch.long)
-    return ImageEval(SceneFeatures(oracle or load_oracle(device='cpu')), DataLoaders.from_arrays(images[:2], y[:2], images, y, 250, mean=.5, std=.5))
+    return ImageEval(SceneFeatures(oracle or load_oracle(device='cpu')),
+                     DataLoaders.from_arrays(images[:2], y[:2], images, y, 250, mean=.5, std=.5))
