@@ -958,4 +958,15 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                              'miniai.unet.pre_conv': ('unet.html#pre_conv', 'miniai/unet.py'),
                              'miniai.unet.saved': ('unet.html#saved', 'miniai/unet.py'),
                              'miniai.unet.timestep_embedding': ('unet.html#timestep_embedding', 'miniai/unet.py'),
-                             'miniai.unet.zero_': ('unet.html#zero_', 'miniai/unet.py')}}}
+                             'miniai.unet.zero_': ('unet.html#zero_', 'miniai/unet.py')},
+            'miniai.vae': { 'miniai.vae.DiagonalGaussian': ('vae.html#diagonalgaussian', 'miniai/vae.py'),
+                            'miniai.vae.DiagonalGaussian.__init__': ('vae.html#diagonalgaussian.__init__', 'miniai/vae.py'),
+                            'miniai.vae.DiagonalGaussian.kl': ('vae.html#diagonalgaussian.kl', 'miniai/vae.py'),
+                            'miniai.vae.DiagonalGaussian.kl_each': ('vae.html#diagonalgaussian.kl_each', 'miniai/vae.py'),
+                            'miniai.vae.DiagonalGaussian.mode': ('vae.html#diagonalgaussian.mode', 'miniai/vae.py'),
+                            'miniai.vae.DiagonalGaussian.sample': ('vae.html#diagonalgaussian.sample', 'miniai/vae.py'),
+                            'miniai.vae.DiagonalGaussian.std': ('vae.html#diagonalgaussian.std', 'miniai/vae.py'),
+                            'miniai.vae.TargetIsInputCB': ('vae.html#targetisinputcb', 'miniai/vae.py'),
+                            'miniai.vae.TargetIsInputCB.before_batch': ('vae.html#targetisinputcb.before_batch', 'miniai/vae.py'),
+                            'miniai.vae._check_moments': ('vae.html#_check_moments', 'miniai/vae.py'),
+                            'miniai.vae.vae_loss': ('vae.html#vae_loss', 'miniai/vae.py')}}}
