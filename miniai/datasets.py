@@ -179,7 +179,7 @@ class BatchLoader:
     "Batches of normalised images, taken whole by index out of one tensor of bytes in memory"
     def __init__(self,
         x,             # images: unsigned bytes (n,h,w) or (n,c,h,w), array or tensor
-        y,             # labels (n,)
+        y,             # labels (n,), or (n,k) where an image has k of them
         bs:int=64,     # images in a batch; the last batch has what is left
         shuffle=False, # in another order each time?
         mean=0.,       # subtracted from the pixels after they are scaled to [0,1]: a number, or one for each channel
@@ -191,7 +191,7 @@ class BatchLoader:
         if x.dtype != torch.uint8: raise ValueError(f'images of {x.dtype}, expected unsigned bytes (uint8) from 0 to 255')
         if x.ndim not in (3,4): raise ValueError(f'images of shape {tuple(x.shape)}, expected (n,h,w) or (n,c,h,w)')
         if len(x) != len(y): raise ValueError(f'{len(x)} images and {len(y)} labels')
-        if y.ndim != 1 or y.is_floating_point(): raise ValueError(f'labels of shape {tuple(y.shape)} and {y.dtype}, expected whole numbers (n,)')
+        if y.ndim not in (1,2) or y.is_floating_point(): raise ValueError(f'labels of shape {tuple(y.shape)} and {y.dtype}, expected whole numbers (n,) or (n,k)')
         if bs < 1: raise ValueError(f'a batch size of {bs}, expected at least 1')
         _check_mean_std(mean, std)
         if x.ndim == 3: x = x[:,None]                               # (n,1,h,w)
