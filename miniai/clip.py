@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['byte_symbols', 'activations', 'n_answers', 'merge_pairs', 'learn_merges', 'word_symbols', 'normalise', 'split_words',
-           'CLIPTokenizer', 'quick_gelu', 'CLIPAttention', 'CLIPMLP', 'CLIPEncoderLayer', 'Pretrained', 'CLIPTextModel',
+           'CLIPTokenizer', 'quick_gelu', 'CLIPAttention', 'CLIPMLP', 'CLIPEncoderLayer', 'CLIPTextModel',
            'ImageEncoder', 'said', 'fits', 'contrastive_loss', 'scenes_tokenizer', 'scene_tensors', 'SceneBatches',
            'tiny_text_config', 'CLIP', 'load_clip', 'flip_relation', 'exchange_colours', 'change_word', 'is_twin',
            'with_twins', 'twin_batch', 'SceneReader', 'reading_loss']
@@ -18,13 +18,13 @@ from pathlib import Path
 
 import torch, torch.nn.functional as F
 from einops import rearrange
-from safetensors.torch import load_file, save_file
 from torch import nn
 
 from .attention import attention, causal_mask
 from .core import def_device, load_asset
 from .init import conv
 from .scenes import _is_unseen, answers, caption, colours, draw, kinds, scene, scene_x, settings, sizes, truth, vocabulary
+from .vae import Pretrained, _read_json
 
 # %% ../nbs/33_clip.ipynb #0b3e28f6
 def merge_pairs(
@@ -51,6 +51,7 @@ def learn_merges(
         for pair in pairwise(symbols):
             pairs[pair] += sign*k
             where[pair][j] = True
+            if not pairs[pair]: del pairs[pair]
     for j in range(len(words)): count(j, 1)
     merges = []
     while len(merges) < n and pairs:
@@ -61,7 +62,6 @@ def learn_merges(
             count(j, -1)
             words[j][0] = merge_pairs(words[j][0], {best: 0})
             count(j, 1)
-        pairs = +pairs                                       # without those that are gone
     return merges
 
 # %% ../nbs/33_clip.ipynb #a3f13a24
@@ -106,14 +106,6 @@ def split_words(
 
 # %% ../nbs/33_clip.ipynb #a408cdde
 _bos, _eos = '<|startoftext|>', '<|endoftext|>'
-
-def _read_json(path):
-    "What a JSON file contains. Raises `FileNotFoundError` or `ValueError` with its name"
-    if not path.exists():
-        there = ', '.join(sorted(o.name for o in path.parent.glob('*'))) if path.parent.is_dir() else 'no such folder'
-        raise FileNotFoundError(f'no {path.name} in {path.parent} (there: {there or "nothing"})')
-    try: return json.loads(path.read_text(encoding='utf-8'))
-    except ValueError as e: raise ValueError(f'{path} is no JSON: {e}') from None
 
 def _read_tokenizer(folder):
     "Vocabulary and merges: from `vocab.json` and `merges.txt`, or from `tokenizer.json`, which has both"
@@ -330,80 +322,6 @@ class CLIPEncoderLayer(nn.Module):
         x = x + self.self_attn(self.layer_norm1(x), mask)
         return x + self.mlp(self.layer_norm2(x))
 
-# %% ../nbs/33_clip.ipynb #a0af94c4
-def _load_weights(path):
-    "Tensors of a safetensors file, those of 16 bits as float32. Raises `FileNotFoundError`, `ValueError` for pickles or damaged files"
-    if not path.exists():
-        folder = path.parent
-        there  = sorted(o.name for o in folder.glob('*')) if folder.is_dir() else []
-        pickled = [o for o in there if o.endswith(('.bin', '.pt', '.pth', '.ckpt', '.pkl'))]
-        if pickled: raise ValueError(f'{folder} has its weights in {pickled[0]}, a pickle, which can run any code when it is '
-                                     f'loaded and is never opened here; expected {path.name}')
-        raise FileNotFoundError(f'no {path.name} in {folder} (there: {", ".join(there) or "nothing"})')
-    try: state = load_file(path)
-    except Exception as e: raise ValueError(f'{path} is no safetensors file ({e}); pickles are never opened here') from None
-    return {k: v.float() if v.is_floating_point() else v for k,v in state.items()}
-
-def _listed(names, n=6): return ', '.join(names[:n]) + (f' and {len(names)-n} more' if len(names) > n else '')
-
-def _check_fit(have, state, name):
-    "A `ValueError` that says which keys and shapes differ between a network's own tensors and those to be loaded"
-    lacking, unknown = sorted(have.keys()-state.keys()), sorted(state.keys()-have.keys())
-    differ = [f'{k} {tuple(state[k].shape)}, expected {tuple(v.shape)}' for k,v in have.items()
-              if k in state and state[k].shape != v.shape]
-    says = [f'{what}: {_listed(o)}' for what,o in (('missing', lacking), ('unknown', unknown), ('of another shape', differ)) if o]
-    if says: raise ValueError(f'these weights are of another configuration than this {name}; ' + '; '.join(says))
-
-class Pretrained:
-    """For networks that are kept as Diffusers and Transformers keep them: `config.json` and safetensors in a folder.
-    A subclass says which keys its configuration has in `defaults` (None: must be given), and what else may stand there in `passed`"""
-    weights_name = 'model.safetensors'
-    defaults, passed = {}, ()
-
-    @classmethod
-    def from_config(cls,
-        config:dict # keys and values of the configuration
-    ):
-        "A network with fresh weights. Raises `ValueError` for keys that are unknown or missing"
-        public  = {k: v for k,v in config.items() if not k.startswith('_')}
-        unknown = sorted(public.keys() - cls.defaults.keys() - set(cls.passed))
-        if unknown: raise ValueError(f'{cls.__name__} has no {_listed(unknown)}; its keys are {", ".join(cls.defaults)}')
-        full = cls.defaults | public
-        if lacking := [k for k in cls.defaults if full[k] is None]: raise ValueError(f'the configuration lacks {_listed(lacking)}')
-        cls._check_config(full)
-        model = cls(**{k: full[k] for k in cls.defaults})
-        model.config = full
-        return model
-
-    @classmethod
-    def _check_config(cls, config): pass
-
-    @classmethod
-    def _renamed(cls, state): return state                               # keys of other versions, as this class has them
-
-    @classmethod
-    def from_folder(cls,
-        folder # with `config.json` and safetensors
-    ):
-        """A network with its weights in float32, in evaluation mode. Raises `FileNotFoundError` for a missing file,
-        `ValueError` for pickles, damaged files, and weights of another configuration, with the keys and shapes that differ"""
-        folder = Path(folder)
-        model  = cls.from_config(_read_json(folder/'config.json'))
-        state  = cls._renamed(_load_weights(folder/cls.weights_name))
-        _check_fit(model.state_dict(), state, cls.__name__)
-        model.load_state_dict(state)
-        return model.eval()
-
-    def save(self,
-        folder,    # is made if need be
-        dtype=None # of the weights in the file, for example `torch.float16` (default: as they are)
-    ):
-        "Write `config.json` and the weights, as `from_folder` reads them"
-        folder = Path(folder); folder.mkdir(parents=True, exist_ok=True)
-        state  = {k: v.detach().cpu().contiguous().to(dtype or v.dtype) for k,v in self.state_dict().items()}
-        (folder/'config.json').write_text(json.dumps(self.config, indent=2)+'\n', encoding='utf-8')
-        save_file(state, folder/self.weights_name, metadata={'format': 'pt'})
-
 # %% ../nbs/33_clip.ipynb #14fbcb08
 def _check_text_config(c):
     for k in 'vocab_size', 'hidden_size', 'intermediate_size', 'num_hidden_layers', 'num_attention_heads', 'max_position_embeddings':
@@ -429,25 +347,36 @@ def _modules(**kw):
     return m
 
 # %% ../nbs/33_clip.ipynb #e39a742a
-class CLIPTextModel(nn.Module, Pretrained):
+class CLIPTextModel(Pretrained):
     """CLIP's text encoder, with the keys, names and numbers of Transformers': called with ids (n,L), it gives
     hidden states (n,L,d) and the pooled output (n,d)"""
-    defaults = dict(vocab_size=49408, hidden_size=512, intermediate_size=2048, num_hidden_layers=12, num_attention_heads=8,
-                    max_position_embeddings=77, hidden_act='quick_gelu', layer_norm_eps=1e-5, eos_token_id=49407)
-    passed = ('architectures', 'attention_dropout', 'bos_token_id', 'dropout', 'dtype', 'initializer_factor', 'initializer_range',
-              'model_type', 'pad_token_id', 'projection_dim', 'torch_dtype', 'transformers_version')
-    _check_config = staticmethod(_check_text_config)
-
-    def __init__(self, vocab_size, hidden_size, intermediate_size, num_hidden_layers, num_attention_heads,
-                 max_position_embeddings, hidden_act, layer_norm_eps, eos_token_id):
-        super().__init__()
+    weights_name = 'model.safetensors'
+    about   = {'model_type': 'clip_text_model', 'architectures': ['CLIPTextModel']}
+    ignored = 'architectures', 'dtype', 'initializer_factor', 'initializer_range', 'model_type', 'torch_dtype', 'transformers_version'
+    def __init__(self,
+        vocab_size:int=49408,           # number of ids
+        hidden_size:int=512,            # channels of the hidden states, d
+        intermediate_size:int=2048,     # channels within the MLP
+        num_hidden_layers:int=12,       # blocks
+        num_attention_heads:int=8,      # heads of each attention
+        max_position_embeddings:int=77, # positions: the longest sequence
+        hidden_act:str='quick_gelu',    # or 'gelu'
+        layer_norm_eps:float=1e-5,      # of all norms
+        eos_token_id:int=49407,         # the mark of the end; 2 means the highest id of each text, as in old configurations
+        bos_token_id:int=49406,         # these five change nothing
+        pad_token_id:int=1,
+        projection_dim:int=512,
+        attention_dropout:float=0.,     # must be 0
+        dropout:float=0.                # likewise
+    ):
+        "Raises `ValueError` for sizes that make no network, or an activation that there is none of"
+        _check_text_config(locals())
+        self._keep(locals())
         d, args = hidden_size, (num_attention_heads, intermediate_size, activations[hidden_act], layer_norm_eps)
+        embeddings = _modules(token_embedding=nn.Embedding(vocab_size, d), position_embedding=nn.Embedding(max_position_embeddings, d))
+        layers     = nn.ModuleList([CLIPEncoderLayer(d, *args) for _ in range(num_hidden_layers)])
+        self.text_model = _modules(embeddings=embeddings, encoder=_modules(layers=layers), final_layer_norm=nn.LayerNorm(d, layer_norm_eps))
         self.eos_token_id = eos_token_id
-        self.text_model = _modules(
-            embeddings = _modules(token_embedding=nn.Embedding(vocab_size, d),
-                                  position_embedding=nn.Embedding(max_position_embeddings, d)),
-            encoder    = _modules(layers=nn.ModuleList([CLIPEncoderLayer(d, *args) for _ in range(num_hidden_layers)])),
-            final_layer_norm = nn.LayerNorm(d, layer_norm_eps))
         self.register_load_state_dict_pre_hook(_as_ours)
         self._init_weights(d, num_hidden_layers)
 
@@ -475,15 +404,16 @@ class CLIPTextModel(nn.Module, Pretrained):
         return (ids == self.eos_token_id).int().argmax(1)
 
     @classmethod
-    def _renamed(cls, state):
-        "Keys of any version: without `text_model.` since Transformers 5, with a table of positions before 4.31"
-        state = {k if k.startswith('text_model.') else f'text_model.{k}': v for k,v in state.items()}
-        return {k: v for k,v in state.items() if k != 'text_model.embeddings.position_ids'}
+    def new_name(cls, name):
+        "What a weight of any version is called here; None for the table of positions that old checkpoints have"
+        if name.endswith('embeddings.position_ids'): return None
+        return name if name.startswith('text_model.') else f'text_model.{name}'
 
 def _as_ours(model, state, prefix, *args):
-    "Before weights are loaded: rename the keys of other versions"
-    mine = {k.removeprefix(prefix): state.pop(k) for k in list(state) if k.startswith(prefix)}
-    state.update({prefix+k: v for k,v in model._renamed(mine).items()})
+    "Before weights are loaded: rename those of other versions"
+    for k in [k for k in state if k.startswith(prefix)]:
+        v, name = state.pop(k), model.new_name(k.removeprefix(prefix))
+        if name: state[prefix+name] = v
 
 # %% ../nbs/33_clip.ipynb #875c38d2
 class ImageEncoder(nn.Module):
