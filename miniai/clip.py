@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['byte_symbols', 'activations', 'n_answers', 'merge_pairs', 'learn_merges', 'word_symbols', 'normalise', 'split_words',
-           'CLIPTokenizer', 'quick_gelu', 'CLIPAttention', 'CLIPMLP', 'CLIPEncoderLayer', 'CLIPTextModel',
-           'ImageEncoder', 'said', 'fits', 'contrastive_loss', 'scenes_tokenizer', 'scene_tensors', 'SceneBatches',
-           'tiny_text_config', 'CLIP', 'load_clip', 'flip_relation', 'exchange_colours', 'change_word', 'is_twin',
-           'with_twins', 'twin_batch', 'SceneReader', 'reading_loss']
+           'CLIPTokenizer', 'learn', 'from_folder', 'save', 'quick_gelu', 'CLIPAttention', 'CLIPMLP',
+           'CLIPEncoderLayer', 'CLIPTextModel', 'ImageEncoder', 'said', 'fits', 'contrastive_loss', 'scenes_tokenizer',
+           'scene_tensors', 'SceneBatches', 'tiny_text_config', 'CLIP', 'load_clip', 'flip_relation',
+           'exchange_colours', 'change_word', 'is_twin', 'with_twins', 'twin_batch', 'SceneReader', 'reading_loss']
 
 # %% ../nbs/33_clip.ipynb #4ffc37b9
 import json, math, random, re, unicodedata, warnings
@@ -16,14 +16,15 @@ from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
-import torch, torch.nn.functional as F
+import fastcore.all as fc, torch, torch.nn.functional as F
 from einops import rearrange
 from torch import nn
 
 from .attention import attention, causal_mask
 from .core import def_device, load_asset
 from .init import conv
-from .scenes import _is_unseen, answers, caption, colours, draw, kinds, scene, scene_x, settings, sizes, truth, vocabulary
+from .scenes import _is_unseen, answers, caption, colours, draw, kinds, scene, scene_x
+from .scenes import settings, sizes, truth, vocabulary
 from .vae import Pretrained, _read_json
 
 # %% ../nbs/33_clip.ipynb #0b3e28f6
@@ -113,14 +114,15 @@ def _read_tokenizer(folder):
     if single.exists() and not (folder/'vocab.json').exists():
         model = _read_json(single).get('model', {})
         if model.get('type') != 'BPE' or model.get('end_of_word_suffix') != '</w>':
-            raise ValueError(f'{single} is of another tokenizer, expected byte-pair encoding with </w> at the end of words')
+            raise ValueError(f'{single} is of another tokenizer, expected byte-pair encoding with </w> at word ends')
         return model['vocab'], [tuple(o.split(' ') if isinstance(o, str) else o) for o in model['merges']]
     vocab, path = _read_json(folder/'vocab.json'), folder/'merges.txt'
     if not path.exists(): raise FileNotFoundError(f'no merges.txt in {folder}, beside vocab.json')
     lines = path.read_text(encoding='utf-8').split('\n')
     lines = [(i, l) for i,l in enumerate(lines, 1) if l.strip() and not (i == 1 and l.startswith('#version'))]
     for i,l in lines:
-        if len(l.split(' ')) != 2: raise ValueError(f'{path}, line {i}: {l[:60]!r}, expected two symbols with a space between')
+        if len(l.split(' ')) != 2:
+            raise ValueError(f'{path}, line {i}: {l[:60]!r}, expected two symbols with a space between')
     return vocab, [tuple(l.split(' ')) for _,l in lines]
 
 def _check_tokenizer(vocab, merges, pad, length, where):
@@ -132,31 +134,44 @@ def _check_tokenizer(vocab, merges, pad, length, where):
         raise ValueError(f'{where}: the vocabulary lacks {", ".join(map(repr, lacking[:5]))}'
                          f'{" …" if len(lacking) > 5 else ""}; is it of another tokenizer? Expected {_bos}, {_eos}, '
                          'and each byte twice, within a word and at its end')
-    if len(set(vocab.values())) < len(vocab): raise ValueError(f'{where}: two symbols of the vocabulary have the same id')
+    if len(set(vocab.values())) < len(vocab):
+        raise ValueError(f'{where}: two symbols of the vocabulary have the same id')
     for i,(a,b) in enumerate(merges):
         if lacking := [s for s in (a, b, a+b) if s not in vocab]:
             raise ValueError(f'{where}: merge {i+1} is {a!r} + {b!r}, and {lacking[0]!r} is not in the vocabulary')
-    if not isinstance(length, int) or length < 2: raise ValueError(f'{where}: a length of {length}, expected at least 2')
+    if not isinstance(length, int) or length < 2:
+        raise ValueError(f'{where}: a length of {length}, expected at least 2')
 
 def _settings(config, path):
     "Of `tokenizer_config.json`: length, the mark that fills up, and the marks that stand for themselves in any case"
     kind = config.get('tokenizer_class', 'CLIPTokenizer')
-    if kind not in ('CLIPTokenizer', 'CLIPTokenizerFast'): raise ValueError(f'{path} is of a {kind}, expected CLIPTokenizer')
+    if kind not in ('CLIPTokenizer', 'CLIPTokenizerFast'):
+        raise ValueError(f'{path} is of a {kind}, expected CLIPTokenizer')
     loose, named = {}, {}
     for key,usual in ('bos_token', _bos), ('eos_token', _eos), ('unk_token', _eos), ('pad_token', _eos):
         mark = config.get(key) or usual
         mark, any_case = (mark['content'], mark.get('normalized', False)) if isinstance(mark, dict) else (mark, False)
         named[key], loose[mark] = mark, any_case                 # the last to speak of a mark decides
     if (named['bos_token'], named['eos_token']) != (_bos, _eos):
-        raise ValueError(f'{path}: the marks are {named["bos_token"]} and {named["eos_token"]}, expected {_bos} and {_eos}')
+        raise ValueError(f'{path}: the marks are {named["bos_token"]}, {named["eos_token"]}, expected {_bos}, {_eos}')
     length = config.get('model_max_length', 77)
     return length if length < 10**6 else 77, named['pad_token'], [m for m,any_case in loose.items() if any_case]
+
+def _around(text, marks):
+    "Parts of a text, every second one a mark"
+    return re.split('('+'|'.join(map(re.escape, sorted(marks)))+')', text) if marks else [text]
+
+def _check_words(tokenizer, texts):
+    for t in texts:
+        if cut := [w for w in split_words(normalise(t)) if len(tokenizer.word_ids(w)) > 1]:
+            raise ValueError(f'{t!r}: not in the vocabulary as a whole: {", ".join(map(repr, cut))}')
 
 def _check_texts(texts):
     texts = [texts] if isinstance(texts, str) else list(texts)
     for t in texts:
         if not isinstance(t, str): raise TypeError(f'a text is a {type(t).__name__}, expected str')
-        if any('\ud800' <= c <= '\udfff' for c in t): raise ValueError(f'{t!r} has half of a surrogate pair, which is no text')
+        if any('\ud800' <= c <= '\udfff' for c in t):
+            raise ValueError(f'{t!r} has half of a surrogate pair, which is no text')
     return texts
 
 # %% ../nbs/33_clip.ipynb #bd545489
@@ -166,37 +181,36 @@ class CLIPTokenizer:
         vocab:dict,    # symbol -> id
         merges:list,   # pairs of symbols, in their order
         length:int=77, # of each sequence, with the marks for start and end
-        pad:str=_eos,  # what fills it up
-        loose=(),      # which of the marks stand for themselves in any case: `normalized` in Transformers' configuration
+        pad:str=_eos,  # the mark that fills it up
+        loose=(),      # marks that count in any case: those with `normalized` in Transformers' configuration
         where='a tokenizer', # for messages
     ):
         "Raises `ValueError` for a vocabulary or merges that are not of CLIP's kind"
         _check_tokenizer(vocab, merges, pad, length, where)
         self.vocab, self.merges, self.length, self.pad = vocab, list(map(tuple, merges)), length, pad
-        self.symbols = {i: s for s,i in vocab.items()}
-        self.loose   = frozenset(loose)
         self.bos_id, self.eos_id, self.pad_id = vocab[_bos], vocab[_eos], vocab[pad]
-        self._ranks, self._cache = {pair: i for i,pair in enumerate(self.merges)}, {}
+        self.loose, self.strict = frozenset(loose), frozenset({_bos, _eos, pad}) - frozenset(loose)
+        self.symbols = {i: s for s,i in vocab.items()}
+        self._ranks, self._known = {pair: i for i,pair in enumerate(self.merges)}, {}
 
     def __len__(self): return len(self.vocab)
 
-    def _word(self, word):
-        if word not in self._cache: self._cache[word] = [self.vocab[s] for s in merge_pairs(word_symbols(word), self._ranks)]
-        return self._cache[word]
-
-    def _around_marks(self, text, marks):
-        "Parts of a text, every second one a mark"
-        return re.split('('+'|'.join(map(re.escape, marks))+')', text) if marks else [text]
+    def word_ids(self,
+        word:str # one of those that `split_words` gives
+    )->list:
+        "Ids of one word"
+        if word not in self._known:
+            self._known[word] = [self.vocab[s] for s in merge_pairs(word_symbols(word), self._ranks)]
+        return self._known[word]
 
     def encode(self,
         text:str # any
     )->list:     # of ids, without those for start and end
         "Ids of a text of any length"
-        marks, ids = {_bos, _eos, self.pad}, []
-        for i,part in enumerate(self._around_marks(text, marks-self.loose)):
-            if i%2: ids.append(self.vocab[part]); continue
-            for j,p in enumerate(self._around_marks(normalise(part), marks & self.loose)):
-                ids += [self.vocab[p]] if j%2 else [i for word in split_words(p) for i in self._word(word)]
+        ids = []
+        for i,part in enumerate(_around(text, self.strict)):             # every second part is a mark
+            for j,p in enumerate(_around(normalise(part), self.loose) if i%2 == 0 else ['', part]):
+                ids += [self.vocab[p]] if j%2 else [k for word in split_words(p) for k in self.word_ids(word)]
         return ids
 
     def decode(self,
@@ -207,68 +221,66 @@ class CLIPTokenizer:
         text = ''.join(s.replace('</w>', ' ') for s in symbols if s not in (_bos, _eos, self.pad))
         return bytes(_symbol_bytes.get(c, 32) for c in text).decode(errors='replace').strip()
 
-    def __call__(self,
-        texts,            # a text, or a list of n
-        whole_words=False # refuse words that are not one token?
-    )->torch.Tensor:      # ids (n,length)
-        """Ids between the marks for start and end, filled up; what is too long is cut, with a warning that says what.
-        Raises `TypeError` for what is no text, `ValueError` for unknown words if they are to be whole"""
-        texts = _check_texts(texts)
-        if whole_words: self.check_words(texts)
-        rows = [self._row(self.encode(t)) for t in texts]
-        return torch.tensor(rows).reshape(len(rows), self.length).long()
+# %% ../nbs/33_clip.ipynb #df698c35
+@fc.patch(cls_method=True)
+def learn(cls:CLIPTokenizer,
+    texts,         # any number of them
+    n:int,         # of merges, if there are as many pairs
+    length:int=77, # as for `CLIPTokenizer`
+):                 # `CLIPTokenizer`
+    "A tokenizer whose merges are learned from texts, with ids in CLIP's order"
+    counts  = Counter(w for t in _check_texts(texts) for w in split_words(normalise(t)))
+    merges  = learn_merges({word_symbols(w): k for w,k in counts.items()}, n)
+    within  = list(byte_symbols.values())
+    symbols = [*within, *(s+'</w>' for s in within), *(a+b for a,b in merges), _bos, _eos]
+    return cls({s: i for i,s in enumerate(dict.fromkeys(symbols))}, merges, length)
 
-    def _row(self, ids):
-        most = self.length-2
+# %% ../nbs/33_clip.ipynb #3f312b02
+@fc.patch
+def __call__(self:CLIPTokenizer,
+    texts,            # a text, or a list of n
+    whole_words=False # refuse words that are not one token?
+)->torch.Tensor:      # ids (n,length)
+    """Ids between the marks for start and end, filled up; what is too long is cut, with a warning that says what.
+    Raises `TypeError` for what is no text, `ValueError` for unknown words if they are to be whole"""
+    texts, most = _check_texts(texts), self.length-2
+    if whole_words: _check_words(self, texts)
+    rows = []
+    for ids in map(self.encode, texts):
         if len(ids) > most:
-            warnings.warn(f'a text of {len(ids)} tokens, {most} fit: cut off is "{self.decode(ids[most:])}"', stacklevel=3)
-        ids = [self.bos_id, *ids[:most], self.eos_id]
-        return ids + [self.pad_id]*(self.length-len(ids))
+            cut = self.decode(ids[most:])
+            warnings.warn(f'a text of {len(ids)} tokens, {most} fit: cut off is "{cut}"', stacklevel=2)
+        rows.append([self.bos_id, *ids[:most], self.eos_id] + [self.pad_id]*(most-len(ids)))
+    return torch.tensor(rows).reshape(len(rows), self.length).long()
 
-    def check_words(self,
-        texts # a list
-    ):
-        "Raises `ValueError` if a text has words that are not one token"
-        for t in texts:
-            if cut := [w for w in split_words(normalise(t)) if len(self._word(w)) > 1]:
-                raise ValueError(f'{t!r}: not in the vocabulary as a whole: {", ".join(map(repr, cut))}')
+# %% ../nbs/33_clip.ipynb #1c92f6a1
+@fc.patch(cls_method=True)
+def from_folder(cls:CLIPTokenizer,
+    folder # with `vocab.json`, `merges.txt` and perhaps `tokenizer_config.json`, or with `tokenizer.json`
+):         # `CLIPTokenizer`
+    """A tokenizer from its files, as Transformers and Stable Diffusion keep them.
+    Raises `FileNotFoundError` for one that is missing, `ValueError` for one of another tokenizer"""
+    folder = Path(folder)
+    vocab, merges = _read_tokenizer(folder)
+    path   = folder/'tokenizer_config.json'
+    config = _read_json(path) if path.exists() else {}
+    return cls(vocab, merges, *_settings(config, path), folder)
 
-    @classmethod
-    def learn(cls,
-        texts,         # any number of them
-        n:int,         # of merges, if there are as many pairs
-        length:int=77, # as for `CLIPTokenizer`
-    ):
-        "A tokenizer whose merges are learned from texts, with ids in CLIP's order"
-        counts = Counter(w for t in _check_texts(texts) for w in split_words(normalise(t)))
-        merges = learn_merges({word_symbols(w): k for w,k in counts.items()}, n)
-        alphabet = list(byte_symbols.values())
-        symbols  = [*alphabet, *(s+'</w>' for s in alphabet), *(a+b for a,b in merges), _bos, _eos]
-        return cls({s: i for i,s in enumerate(dict.fromkeys(symbols))}, merges, length)
-
-    @classmethod
-    def from_folder(cls,
-        folder # with `vocab.json`, `merges.txt` and perhaps `tokenizer_config.json`
-    ):
-        """A tokenizer from its files, as Transformers and Stable Diffusion keep them.
-        Raises `FileNotFoundError` for one that is missing, `ValueError` for one of another tokenizer"""
-        folder = Path(folder)
-        vocab, merges = _read_tokenizer(folder)
-        path   = folder/'tokenizer_config.json'
-        config = _read_json(path) if path.exists() else {}
-        return cls(vocab, merges, *_settings(config, path), folder)
-
-    def save(self,
-        folder # is made if need be
-    ):
-        "Write the files that `from_folder` reads, and Transformers' `CLIPTokenizer`"
-        folder = Path(folder); folder.mkdir(parents=True, exist_ok=True)
-        config = dict(tokenizer_class='CLIPTokenizer', model_max_length=self.length, bos_token=_bos, eos_token=_eos,
-                      unk_token=_eos, pad_token=self.pad)
-        (folder/'vocab.json').write_text(json.dumps(self.vocab, ensure_ascii=False), encoding='utf-8')
-        merges = ''.join(f'{a} {b}\n' for a,b in self.merges)
-        (folder/'merges.txt').write_text(f'#version: 0.2\n{merges}', encoding='utf-8')
-        (folder/'tokenizer_config.json').write_text(json.dumps(config, indent=1)+'\n', encoding='utf-8')
+@fc.patch
+def save(self:CLIPTokenizer,
+    folder # is made if need be
+):
+    "Write the files that `from_folder` reads, and Transformers' `CLIPTokenizer`"
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    marks  = {f'{k}_token': v for k,v in (('bos', _bos), ('eos', _eos), ('unk', _eos), ('pad', self.pad))}
+    marks |= {k: dict(__type='AddedToken', content=v, normalized=True, lstrip=False, rstrip=False, single_word=False)
+              for k,v in marks.items() if v in self.loose}
+    config = dict(tokenizer_class='CLIPTokenizer', model_max_length=self.length, **marks)
+    merges = ''.join(f'{a} {b}\n' for a,b in self.merges)
+    (folder/'vocab.json').write_text(json.dumps(self.vocab, ensure_ascii=False), encoding='utf-8')
+    (folder/'merges.txt').write_text(f'#version: 0.2\n{merges}', encoding='utf-8')
+    (folder/'tokenizer_config.json').write_text(json.dumps(config, indent=1)+'\n', encoding='utf-8')
 
 # %% ../nbs/33_clip.ipynb #c2ebb6f5
 def quick_gelu(
@@ -291,7 +303,8 @@ class CLIPAttention(nn.Module):
         self.q_proj, self.k_proj, self.v_proj, self.out_proj = (nn.Linear(dim, dim) for _ in range(4))
 
     def forward(self, x, mask=None):                                     # (n,L,dim)
-        q, k, v = (rearrange(proj(x), 'n l (h d) -> n h l d', h=self.heads) for proj in (self.q_proj, self.k_proj, self.v_proj))
+        q, k, v = (rearrange(proj(x), 'n l (h d) -> n h l d', h=self.heads)
+                   for proj in (self.q_proj, self.k_proj, self.v_proj))  # (n,h,L,d) each
         return self.out_proj(rearrange(attention(q, k, v, mask), 'n h l d -> n l (h d)'))
 
 class CLIPMLP(nn.Module):
@@ -324,11 +337,13 @@ class CLIPEncoderLayer(nn.Module):
 
 # %% ../nbs/33_clip.ipynb #14fbcb08
 def _check_text_config(c):
-    for k in 'vocab_size', 'hidden_size', 'intermediate_size', 'num_hidden_layers', 'num_attention_heads', 'max_position_embeddings':
+    for k in ('vocab_size', 'hidden_size', 'intermediate_size', 'num_hidden_layers', 'num_attention_heads',
+              'max_position_embeddings'):
         if not isinstance(c[k], int) or c[k] < 1: raise ValueError(f'{k} is {c[k]!r}, expected a whole number above 0')
     if c['hidden_size'] % c['num_attention_heads']:
         raise ValueError(f"hidden_size {c['hidden_size']} in {c['num_attention_heads']} heads, expected a multiple")
-    if c['hidden_act'] not in activations: raise ValueError(f"hidden_act {c['hidden_act']!r}, expected {' or '.join(activations)}")
+    if c['hidden_act'] not in activations:
+        raise ValueError(f"hidden_act {c['hidden_act']!r}, expected {' or '.join(activations)}")
     for k in 'attention_dropout', 'dropout':
         if c.get(k): raise ValueError(f'{k} is {c[k]}; this network has none, expected 0')
 
@@ -338,7 +353,28 @@ def _check_ids(ids, vocab_size, most):
         raise ValueError(f'ids are {kind}, expected whole numbers (n,length), as a tokenizer gives them')
     if ids.shape[1] > most: raise ValueError(f'{ids.shape[1]} tokens, the network has {most} positions')
     if ids.numel() and not 0 <= ids.min() <= ids.max() < vocab_size:
-        raise ValueError(f'ids from {ids.min()} to {ids.max()}, expected 0 to {vocab_size-1}; is the tokenizer that of this network?')
+        raise ValueError(f'ids from {ids.min()} to {ids.max()}, expected 0 to {vocab_size-1}; '
+                         'is the tokenizer that of this network?')
+
+def _as_ours(model, state, prefix, *args):
+    "Before weights are loaded: rename those of other versions"
+    for k in [k for k in state if k.startswith(prefix)]:
+        v, name = state.pop(k), model.new_name(k.removeprefix(prefix))
+        if name: state[prefix+name] = v
+
+def _init_clip(model, d, n_layers):
+    "Weights as CLIP begins: the deeper, the less each block adds"
+    for name,p in model.named_parameters():
+        if name.endswith('bias'): nn.init.zeros_(p)
+        elif 'embedding' in name: nn.init.normal_(p, std=.02)
+        elif 'out_proj' in name:  nn.init.normal_(p, std=d**-.5)
+        elif 'fc1' in name:       nn.init.normal_(p, std=(2*d)**-.5)
+        elif 'norm' not in name:  nn.init.normal_(p, std=(2*d*n_layers)**-.5)
+
+def _ends(ids, eos):
+    "Position of the first end mark of each text (n,); 0 if there is none, as in Transformers"
+    if eos == 2: return ids.argmax(1)                                    # old configurations: it has the highest id
+    return (ids == eos).int().argmax(1)
 
 def _modules(**kw):
     "A module that has nothing but parts with these names"
@@ -352,7 +388,8 @@ class CLIPTextModel(Pretrained):
     hidden states (n,L,d) and the pooled output (n,d)"""
     weights_name = 'model.safetensors'
     about   = {'model_type': 'clip_text_model', 'architectures': ['CLIPTextModel']}
-    ignored = 'architectures', 'dtype', 'initializer_factor', 'initializer_range', 'model_type', 'torch_dtype', 'transformers_version'
+    ignored = ('architectures', 'dtype', 'initializer_factor', 'initializer_range', 'model_type', 'torch_dtype',
+               'transformers_version')
     def __init__(self,
         vocab_size:int=49408,           # number of ids
         hidden_size:int=512,            # channels of the hidden states, d
@@ -362,7 +399,7 @@ class CLIPTextModel(Pretrained):
         max_position_embeddings:int=77, # positions: the longest sequence
         hidden_act:str='quick_gelu',    # or 'gelu'
         layer_norm_eps:float=1e-5,      # of all norms
-        eos_token_id:int=49407,         # the mark of the end; 2 means the highest id of each text, as in old configurations
+        eos_token_id:int=49407,         # the mark of the end; 2, as in old configurations, means the highest id
         bos_token_id:int=49406,         # these five change nothing
         pad_token_id:int=1,
         projection_dim:int=512,
@@ -373,21 +410,13 @@ class CLIPTextModel(Pretrained):
         _check_text_config(locals())
         self._keep(locals())
         d, args = hidden_size, (num_attention_heads, intermediate_size, activations[hidden_act], layer_norm_eps)
-        embeddings = _modules(token_embedding=nn.Embedding(vocab_size, d), position_embedding=nn.Embedding(max_position_embeddings, d))
-        layers     = nn.ModuleList([CLIPEncoderLayer(d, *args) for _ in range(num_hidden_layers)])
-        self.text_model = _modules(embeddings=embeddings, encoder=_modules(layers=layers), final_layer_norm=nn.LayerNorm(d, layer_norm_eps))
-        self.eos_token_id = eos_token_id
+        self.text_model = _modules(
+            embeddings = _modules(token_embedding    = nn.Embedding(vocab_size, d),
+                                  position_embedding = nn.Embedding(max_position_embeddings, d)),
+            encoder    = _modules(layers=nn.ModuleList([CLIPEncoderLayer(d, *args) for _ in range(num_hidden_layers)])),
+            final_layer_norm = nn.LayerNorm(d, layer_norm_eps))
         self.register_load_state_dict_pre_hook(_as_ours)
-        self._init_weights(d, num_hidden_layers)
-
-    def _init_weights(self, d, n_layers):
-        "As CLIP begins: the deeper, the less each block adds"
-        for name,p in self.named_parameters():
-            if name.endswith('bias'): nn.init.zeros_(p)
-            elif 'embedding' in name: nn.init.normal_(p, std=.02)
-            elif 'out_proj' in name:  nn.init.normal_(p, std=d**-.5)
-            elif 'fc1' in name:       nn.init.normal_(p, std=(2*d)**-.5)
-            elif 'norm' not in name:  nn.init.normal_(p, std=(2*d*n_layers)**-.5)
+        _init_clip(self, d, num_hidden_layers)
 
     def forward(self, ids):                                              # (n,L)
         tokens, positions = self.text_model.embeddings.token_embedding, self.text_model.embeddings.position_embedding
@@ -396,24 +425,13 @@ class CLIPTextModel(Pretrained):
         mask = causal_mask(ids.shape[1], ids.device)
         for layer in self.text_model.encoder.layers: x = layer(x, mask)
         x = self.text_model.final_layer_norm(x)
-        return x, x[torch.arange(len(x), device=x.device), self.ends(ids)]
-
-    def ends(self, ids):
-        "Position of the first end mark of each text (n,); 0 if there is none, as in Transformers"
-        if self.eos_token_id == 2: return ids.argmax(1)                  # old configurations are wrong, and the end has the highest id
-        return (ids == self.eos_token_id).int().argmax(1)
+        return x, x[torch.arange(len(x), device=x.device), _ends(ids, self.config['eos_token_id'])]
 
     @classmethod
     def new_name(cls, name):
         "What a weight of any version is called here; None for the table of positions that old checkpoints have"
         if name.endswith('embeddings.position_ids'): return None
         return name if name.startswith('text_model.') else f'text_model.{name}'
-
-def _as_ours(model, state, prefix, *args):
-    "Before weights are loaded: rename those of other versions"
-    for k in [k for k in state if k.startswith(prefix)]:
-        v, name = state.pop(k), model.new_name(k.removeprefix(prefix))
-        if name: state[prefix+name] = v
 
 # %% ../nbs/33_clip.ipynb #875c38d2
 class ImageEncoder(nn.Module):
@@ -493,7 +511,8 @@ def tiny_text_config(tokenizer=None): # configuration of the text encoder that t
     "Four layers of 128 channels, 16 positions"
     tok = tokenizer or scenes_tokenizer()
     return dict(vocab_size=len(tok), hidden_size=128, intermediate_size=256, num_hidden_layers=4, num_attention_heads=4,
-                max_position_embeddings=tok.length, bos_token_id=tok.bos_id, eos_token_id=tok.eos_id, pad_token_id=tok.pad_id)
+                max_position_embeddings=tok.length, bos_token_id=tok.bos_id, eos_token_id=tok.eos_id,
+                pad_token_id=tok.pad_id)
 
 class CLIP(nn.Module):
     "A text encoder and an image encoder with a common space, called with pictures (n,3,64,64) and ids (n,L)"
@@ -519,7 +538,7 @@ def load_clip(
     device=def_device # where to put it
 )->CLIP:
     "A CLIP that notebook 33 has trained on TinyScenes, in evaluation mode, frozen"
-    with torch.random.fork_rng(devices=[]): model = CLIP()               # draws no random numbers from the global generator
+    with torch.random.fork_rng(devices=[]): model = CLIP()               # the global generator stays as it is
     state = load_asset(f'{name}_text.safetensors') | load_asset(f'{name}_image.safetensors')
     model.load_state_dict({k: v.float() if v.is_floating_point() else v for k,v in state.items()})
     return model.eval().requires_grad_(False).to(device)
@@ -540,7 +559,7 @@ def exchange_colours(s, g=None):
     return replace(s, things=(replace(a, colour=b.colour), replace(b, colour=a.colour)))
 
 def change_word(s, g):
-    "The scene with one attribute changed, of those that its caption says: the setting, or kind, colour or size of a thing"
+    "The scene with one attribute changed that its caption says: the setting, or kind, colour or size of a thing"
     i = g.randrange(len(s.things))
     t = s.things[i]
     what = g.choice(['setting', 'kind', 'colour'] + ['size']*t.said)
@@ -554,14 +573,15 @@ def is_twin(
     o  # another
 )->bool:
     "Is `s` a scene that training may have, and one that the caption of `o` doesn't describe?"
-    return s is not None and len({(t.kind, t.colour) for t in s.things}) == len(s.things) and not _is_unseen(s) and said(s) != said(o)
+    if s is None or _is_unseen(s) or said(s) == said(o): return False
+    return len({(t.kind, t.colour) for t in s.things}) == len(s.things)
 
 # %% ../nbs/33_clip.ipynb #22140310
 def with_twins(
     s, # a `Scene`
     g  # `random.Random`
 )->list: # of four scenes, no two of which have a caption that says the same
-    "A scene and three twins: the relation flipped, colours exchanged, a word changed; where that can't be, another word"
+    "A scene and three twins: relation flipped, colours exchanged, a word changed; where that can't be, another word"
     res = [s]
     for f in flip_relation, exchange_colours, change_word:
         twin = f(s, g)
