@@ -613,4 +613,5 @@ def reading_loss(
     saids:torch.Tensor # what captions say (n,8); -1 is left out
 ):
     "Mean cross entropy of the eight answers"
-    return sum(F.cross_entropy(s, y, ignore_index=-1) for s,y in zip(scores, saids.T))/len(scores)
+    def loss(s, y): return F.cross_entropy(s, y, ignore_index=-1, reduction='sum')/(y >= 0).sum().clamp(min=1)
+    return sum(map(loss, scores, saids.T))/len(scores)
