@@ -7,14 +7,14 @@ __all__ = ['CondUNetModel', 'fashion_cond_unet', 'drop_labels', 'CondEDMCB', 'lo
            'CrossResBlock', 'CrossUNetModel', 'fashion_cross_unet', 'load_cross']
 
 # %% ../nbs/29_conditional.ipynb #4aed31b5
-import math
+import math, operator
 from functools import partial
 
 import torch
 from torch import nn
 
 from .attention import MultiHeadAttention
-from .core import def_device, load_asset
+from .core import def_device, load_weights
 from .ddpm import check_output, normal_like
 from .samplers import EDMCB, EDMDenoiser, dpmpp_2m, karras_sigmas
 from .unet import EmbResBlock, EmbUNetModel, Patched, _check_images, zero_
@@ -51,9 +51,13 @@ class CondUNetModel(EmbUNetModel):
         return self.unet(x, self.embed(t) + self.label_emb(c))
 
 # %% ../nbs/29_conditional.ipynb #20da2ce3
-def fashion_cond_unet(**kw): # what shall differ, as for `CondUNetModel`
+def fashion_cond_unet(
+    n_classes:int=10, # number of classes
+    **kw              # what shall differ, as for `CondUNetModel`
+)->Patched:           # called as `model(x, t, c)`, for images (n,1,h,w)
     "The conditional U-Net that this notebook trains on Fashion-MNIST"
-    return Patched(CondUNetModel(10, **{'in_channels': 4, 'out_channels': 4, 'nfs': (32,64), 'attn_chans': 32} | kw))
+    kw = dict(in_channels=4, out_channels=4, nfs=(32,64), attn_chans=32) | kw
+    return Patched(CondUNetModel(n_classes, **kw))
 
 # %% ../nbs/29_conditional.ipynb #671660a9
 def drop_labels(
@@ -65,6 +69,7 @@ def drop_labels(
     if not 0 <= p <= 1: raise ValueError(f'p is {p}, expected a probability from 0 to 1')
     return torch.where(torch.rand(len(c), device=c.device) < p, null, c)
 
+# %% ../nbs/29_conditional.ipynb #17d07985
 class CondEDMCB(EDMCB):
     "`EDMCB` for a network `model(x, t, c)`: labels come with the images, and some are dropped in training"
     def __init__(self,
@@ -82,34 +87,39 @@ class CondEDMCB(EDMCB):
         if learn.training: c = drop_labels(c, self.p, self.null)
         learn.batch = (*learn.batch[:2], c, learn.batch[2])
 
-# %% ../nbs/29_conditional.ipynb #ddafae9d
-def _load(make, name, device):
-    "A network with the weights that notebook 29 has saved, in evaluation mode, frozen"
-    with torch.random.fork_rng(devices=[]): model = make()               # draws no random numbers from the global generator
-    model.load_state_dict({k: v.float() for k,v in load_asset(f'{name}.safetensors').items()})
-    return model.eval().requires_grad_(False).to(device)
-
 # %% ../nbs/29_conditional.ipynb #55c82838
 def load_cond(
     device=def_device # where to put it
 )->Patched:           # called as `model(x, t, c)`, for images (n,1,28,28); `given` makes a denoiser of it
     "The conditional network that notebook 29 has trained on Fashion-MNIST, in evaluation mode, frozen"
-    return _load(fashion_cond_unet, 'cond', device)
+    return load_weights(fashion_cond_unet, 'cond', device)
+
+# %% ../nbs/29_conditional.ipynb #7ae71425
+def _as_condition(c):
+    "A condition as a tensor. Raises `TypeError` for what isn't made of numbers"
+    try: return torch.as_tensor(c)
+    except (TypeError, ValueError, RuntimeError):
+        raise TypeError(f'the condition is {c!r}, expected a number, or a tensor or list of numbers') from None
 
 # %% ../nbs/29_conditional.ipynb #36c9e694
 def given(
     model,              # network, called as `model(x, c_noise, c)`
-    c,                  # condition: a label for all images, or a tensor with one for each image
+    c,                  # condition: a label (one number) for all images, or one for each: labels (n,), words (n,length)
     sigma_data:float=.83 # as for `EDMDenoiser`
 )->EDMDenoiser:
-    "The denoiser with a condition. What the network refuses is refused when it is called"
-    c = torch.as_tensor(c)
+    """The denoiser with a condition. Raises `TypeError` for a condition that isn't made of numbers, as None or a text;
+    what the network refuses is refused when it is called. One caption for all images is `words.expand(n, -1)`"""
+    c = _as_condition(c)
     def network(x, t): return model(x, t, (c if c.ndim else c.expand(len(x))).to(x.device))
     return EDMDenoiser(network, sigma_data)
 
 # %% ../nbs/29_conditional.ipynb #5b4cc972
+def _is_finite(w):
+    try: return math.isfinite(w)
+    except (TypeError, ValueError, RuntimeError): return False               # None, a text, a tensor of several numbers
+
 def _check_guidance(w, s_min, s_max):
-    if not math.isfinite(w): raise ValueError(f'weight {w}, expected a finite number')
+    if not _is_finite(w): raise ValueError(f'weight {w!r}, expected a finite number')
     if not s_min < s_max:
         raise ValueError(f'guided between the levels {s_min} and {s_max}, expected the second to be larger')
 
@@ -143,14 +153,17 @@ def _label_net(model):
 
 def _as_labels(c, n, n_classes, device):
     "`n` labels on `device`, of one number or a sequence"
-    c = torch.as_tensor(c, device=device)
+    c = _as_condition(c).to(device)
     if not c.ndim: c = c.expand(n)
     _check_labels(c, n, n_classes)
     return c
 
-def _check_size(sz):
-    if len(sz) != 4 or not all(isinstance(o, int) and o > 0 for o in sz):
-        raise ValueError(f'sz is {tuple(sz)}, expected (n,c,h,w), whole numbers above 0')
+def _as_size(sz):
+    "Four whole numbers of any kind as Python's"
+    try: sizes = [0 if isinstance(o, bool) else operator.index(o) for o in sz]
+    except TypeError: sizes = []                                             # no sequence, or not of whole numbers
+    if len(sizes) != 4 or min(sizes) < 1: raise ValueError(f'sz is {sz!r}, expected (n,c,h,w), whole numbers above 0')
+    return sizes
 
 # %% ../nbs/29_conditional.ipynb #d22ea662
 def cond_sample(
@@ -164,16 +177,16 @@ def cond_sample(
     negative=None,        # label, or labels, to lead away from (default: the null label)
     sampler=dpmpp_2m,     # from a denoiser, noise and noise levels to states
     generator=None,       # `torch.Generator` for the noise
+    sigma_data:float=.83, # as for `EDMDenoiser`: what the network was trained with
 ):                        # yields what the sampler does: `i`, `x`, `sigma`, `x0`
     """Sample images of a class, with classifier-free guidance; predictions are clipped to [-1,1].
     Raises `ValueError` for labels out of range or of another number than images, and a shape, weight or interval
     that makes no sense; `TypeError` for labels that are no whole numbers, or a network without labels"""
-    net, device = _label_net(model), next(model.parameters()).device
-    _check_size(sz)
-    cond, uncond = (given(model, _as_labels(o, sz[0], net.n_classes, device)) for o in
-                    (c, net.n_classes if negative is None else negative))
+    net, device, sz = _label_net(model), next(model.parameters()).device, _as_size(sz)
+    negative = net.n_classes if negative is None else negative
+    cond, uncond = (given(model, _as_labels(o, sz[0], net.n_classes, device), sigma_data) for o in (c, negative))
     guided = cfg(cond, uncond, w, s_min, s_max)
-    x = 80*normal_like(torch.empty(*sz, device=device), generator)
+    x = 80*normal_like(torch.empty(sz, device=device), generator)
     return sampler(lambda x, sigma: guided(x, sigma).clamp(-1, 1), x, karras_sigmas(steps, .02, 80.))
 
 # %% ../nbs/29_conditional.ipynb #c7610d3c
@@ -201,7 +214,8 @@ class CrossResBlock(EmbResBlock):
     ):
         super().__init__(n_emb, ni, nf, **kw)
         nf = nf or ni
-        if head_chans < 1 or nf % head_chans: raise ValueError(f'{nf} channels in heads of {head_chans}, expected a multiple')
+        if head_chans < 1 or nf % head_chans:
+            raise ValueError(f'{nf} channels in heads of {head_chans}, expected a multiple')
         self.norm_cross = nn.LayerNorm(nf)
         self.cross      = MultiHeadAttention(nf, nf//head_chans, context_dim)
         zero_(self.cross.to_out)
@@ -222,10 +236,11 @@ class CrossUNetModel(EmbUNetModel):
         out_channels:int=3, # channels of the output
         nfs=(224,448,672,896), # channels of each level
         context_dim:int=64, # channels of a word
+        block=CrossResBlock,# makes a block when called as that is
         **kw                # as for `EmbUNetModel`
     ):
         "Raises `ValueError` when called with words out of range or another shape, `TypeError` for no whole numbers"
-        super().__init__(in_channels, out_channels, nfs, block=partial(CrossResBlock, context_dim=context_dim), **kw)
+        super().__init__(in_channels, out_channels, nfs, block=partial(block, context_dim=context_dim), **kw)
         self.n_words  = n_words
         self.word_emb = nn.Embedding(n_words, context_dim)
 
@@ -235,14 +250,18 @@ class CrossUNetModel(EmbUNetModel):
         mask = (words != 0)[:,None,None]                                 # (n,1,1,length)
         return self.unet(x, (self.embed(t), self.word_emb(words), mask))
 
-def fashion_cross_unet(**kw): # what shall differ, as for `CrossUNetModel`
+# %% ../nbs/29_conditional.ipynb #e0b0af13
+def fashion_cross_unet(
+    n_words:int=13, # number of words, 0 among them
+    **kw            # what shall differ, as for `CrossUNetModel`
+)->Patched:         # called as `model(x, t, words)`, for images (n,1,h,w)
     "The network that this notebook trains on captions of Fashion-MNIST"
     kw = dict(in_channels=4, out_channels=4, nfs=(32,64), context_dim=32, attn_chans=32) | kw
-    return Patched(CrossUNetModel(13, **kw))
+    return Patched(CrossUNetModel(n_words, **kw))
 
 # %% ../nbs/29_conditional.ipynb #4c4dc5e3
 def load_cross(
     device=def_device # where to put it
 )->Patched:           # called as `model(x, t, words)`, for images (n,1,28,28)
     "The network with cross-attention that notebook 29 has trained on captions, in evaluation mode, frozen"
-    return _load(fashion_cross_unet, 'cross', device)
+    return load_weights(fashion_cross_unet, 'cross', device)
