@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['kinds', 'palette', 'colours', 'sizes', 'settings', 'relations', 'side', 'unseen_colours', 'unseen_pairs',
-           'vocabulary', 'layouts', 'answers', 'Thing', 'Scene', 'draw', 'scene', 'caption', 'parse', 'truth', 'Scenes',
-           'scene_x']
+           'vocabulary', 'layouts', 'answers', 'n_options', 'Thing', 'Scene', 'draw', 'scene', 'caption', 'parse',
+           'truth', 'Scenes', 'scene_x', 'Oracle', 'oracle_loss', 'one_hot_answers', 'read', 'load_oracle', 'is_sure',
+           'Score', 'prompt_score', 'SceneFeatures', 'scene_eval']
 
 # %% ../nbs/30_scenes.ipynb #a54409bb
 import io, math, random, re
@@ -20,7 +21,6 @@ from .core import def_device, load_asset
 from .datasets import DataLoaders
 from .fid import ImageEval
 from .init import conv
-from .learner import TrainCB
 
 # %% ../nbs/30_scenes.ipynb #acdef869
 kinds    = 'circle', 'square', 'triangle', 'star', 'heart', 'house', 'tree', 'boat', 'fish', 'moon'
@@ -269,3 +269,135 @@ def scene_x(
     "Pictures as networks take them. Raises `TypeError` for others than bytes"
     if images.dtype != torch.uint8: raise TypeError(f'pictures of {images.dtype}, expected bytes (torch.uint8)')
     return images.float()/127.5 - 1
+
+# %% ../nbs/30_scenes.ipynb #03ec572a
+n_options = [len(o) for o in answers.values()]                              # 6, 4, 11, 9, 3, 11, 9, 3
+
+class Oracle(nn.Module):
+    "Reads pictures (n,3,64,64) in [-1,1]: logits (n,56) of all `answers`, side by side. What lies outside [-1,1] is clipped"
+    def __init__(self,
+        nfs=(32,64,128,128), # channels after each halving of the picture
+        n_feats=192,         # features, from which all answers are read
+    ):
+        super().__init__()
+        self.blocks = nn.ModuleList(conv(a, b, norm=nn.BatchNorm2d) for a,b in zip((3, *nfs), nfs))
+        self.feats  = nn.Sequential(nn.Flatten(), nn.Linear(16*nfs[-1], n_feats, bias=False), nn.BatchNorm1d(n_feats), nn.ReLU())
+        self.head   = nn.Linear(n_feats, sum(n_options))
+        self.register_buffer('temperature', torch.ones(sum(n_options)))     # of the calibration below
+
+    def maps(self, x):
+        "Feature maps after each halving: a list of (n,nf,h,w). Raises `ValueError` for pictures of another shape or type"
+        _check_pictures(x)
+        x, res = x.clamp(-1, 1), []
+        for b in self.blocks: res.append(x := b(x))
+        return res
+    def features(self, x): return self.feats(self.maps(x)[-1])              # (n,n_feats)
+    def forward(self, x): return self.head(self.features(x))/self.temperature                       # (n,56)
+
+def oracle_loss(
+    logits:torch.Tensor,  # (n,56)
+    targets:torch.Tensor, # probability of each answer (n,56), summing to 1 for each of the eight
+)->torch.Tensor:          # a number
+    "Sum of the eight cross entropies, mean over the pictures"
+    log_p = torch.cat([o.log_softmax(1) for o in logits.float().split(n_options, 1)], 1)
+    return -(targets*log_p).sum(1).mean()
+
+def one_hot_answers(
+    labels:torch.Tensor # (n,8), as of `Scenes`
+)->torch.Tensor:        # (n,56)
+    "All answers as probabilities: 1 for the right ones"
+    return torch.cat([F.one_hot(y, k) for y,k in zip(labels.T, n_options)], 1).float()
+
+# %% ../nbs/30_scenes.ipynb #927171c8
+def _check_pictures(x):
+    if not torch.is_tensor(x) or not x.is_floating_point(): raise TypeError(f'pictures of {getattr(x, "dtype", type(x).__name__)}, expected floats in [-1,1]: scene_x(bytes)')
+    if x.ndim != 4 or x.shape[1:] != (3, side, side): raise ValueError(f'pictures of shape {tuple(x.shape)}, expected (n,3,{side},{side})')
+
+# %% ../nbs/30_scenes.ipynb #8783c170
+@torch.no_grad()
+def read(
+    oracle:Oracle,       # in evaluation mode
+    images:torch.Tensor, # floats in [-1,1] (n,3,64,64)
+    bs:int=250,          # at once
+):                       # the likeliest answers (n,8), and the probability that the oracle gives to each (n,8)
+    "What an oracle sees in pictures. Raises what `Oracle.maps` raises"
+    _check_pictures(images)
+    device = next(oracle.parameters()).device
+    logits = torch.cat([oracle(b.to(device)).float().cpu() for b in images.split(bs)]) if len(images) else torch.empty(0, sum(n_options))
+    best   = [o.softmax(1).max(1) for o in logits.split(n_options, 1)]
+    return torch.stack([b.indices for b in best], 1), torch.stack([b.values for b in best], 1)
+
+# %% ../nbs/30_scenes.ipynb #c9725035
+_widths = {'a': (32,64,128,128), 'b': (40,80,120,120)}                      # of the two oracles
+
+# %% ../nbs/30_scenes.ipynb #e136dcae
+def load_oracle(
+    name:str='b',     # 'b', which judges, or 'a', which other networks are trained with
+    device=def_device # where to put it
+)->Oracle:            # calibrated, in evaluation mode, frozen
+    "An oracle that notebook 30 has trained. Raises `ValueError` for another name"
+    if name not in _widths: raise ValueError(f"oracle {name!r}, expected 'a' or 'b'")
+    with torch.random.fork_rng(devices=[]): oracle = Oracle(_widths[name])
+    oracle.load_state_dict({k: v.float() if v.is_floating_point() else v for k,v in load_asset(f'oracle_{name}.safetensors').items()})
+    return oracle.eval().requires_grad_(False).to(device)
+
+# %% ../nbs/30_scenes.ipynb #fe5bf122
+def is_sure(
+    conf:torch.Tensor # confidences (n,8), from `read`
+)->torch.Tensor:      # (n,) of True and False
+    "Is an oracle sure of a picture: is its least confidence at least .9?"
+    return conf.min(1).values >= .9
+
+# %% ../nbs/30_scenes.ipynb #78c66b3a
+class Score(float):
+    "A fraction that knows its number of cases `n`, and its 95 % interval `low` to `high` (Wilson 1927)"
+    def __new__(cls,
+        right # True and False, one for each case
+    ):
+        right = torch.as_tensor(right).flatten().double()
+        self  = super().__new__(cls, right.mean().item() if len(right) else math.nan)
+        self.n, z = len(right), 1.959964
+        mid, half = self + z*z/(2*self.n or 1), z*((self*(1-self) + z*z/(4*self.n or 1))/(self.n or 1))**.5
+        self.low, self.high = ((mid+o)/(1+z*z/(self.n or 1)) for o in (-half, half))
+        return self
+    def __repr__(self): return f'{float(self):.3f} ({self.low:.3f} to {self.high:.3f}, n={self.n})'
+
+# %% ../nbs/30_scenes.ipynb #c70c1f54
+def _demands(scene):
+    "What a parsed caption demands: whole numbers (8,), -1 where it leaves something open"
+    places, words = list(scene.places), [scene.setting, scene.layout]
+    for t in places + [None]*(2-len(places)): words += [t.kind, t.colour, t.size] if t else ['nothing']*3
+    return [-1 if w is None else options.index(w) for options,w in zip(answers.values(), words)]
+
+def prompt_score(
+    images:torch.Tensor, # pictures (n,3,64,64), floats in [-1,1]
+    captions,            # a caption for each
+    oracle:Oracle=None,  # who reads them (default: oracle b)
+)->dict:                 # name -> `Score`: setting, layout, kind, colour, size, binding (of two things), all
+    "How well pictures follow captions. Raises `ValueError` for captions that the grammar doesn't have, or of another number than pictures"
+    if len(images) != len(captions): raise ValueError(f'{len(images)} pictures and {len(captions)} captions')
+    demands = torch.tensor([_demands(parse(c)) for c in captions]).reshape(-1, len(answers))        # (n,8)
+    found   = read(oracle or load_oracle(), images)[0]
+    right, open_, two = found == demands, demands < 0, demands[:,1] != 0
+    there = demands != torch.tensor(n_options)-1                            # a thing is demanded here, and not "nothing"
+    def of(*at): return Score(right[:,at][(there & ~open_)[:,at]])
+    return {'setting': of(0), 'layout': of(1), 'kind': of(2, 5), 'colour': of(3, 6), 'size': of(4, 7),
+            'binding': Score(right[two][:,[1,2,3,5,6]].all(1)), 'all': Score((right | open_).all(1))}
+
+# %% ../nbs/30_scenes.ipynb #853fb923
+class SceneFeatures(nn.Module):
+    "Features (n,192) of an oracle, for pictures (n,3,64,64) in [-1,1]"
+    def __init__(self,
+        oracle:Oracle # whose features
+    ):
+        super().__init__()
+        self.oracle = oracle
+    def forward(self, x): return self.oracle.features(x)
+
+def scene_eval(
+    images:torch.Tensor, # real pictures, bytes (n,3,64,64)
+    oracle:Oracle=None,  # whose features (default: oracle b)
+)->ImageEval:            # for samples (n,3,64,64) in [-1,1]
+    "FID and KID against real pictures, in the features of an oracle"
+    y = torch.zeros(len(images), dtype=torch.long)
+    return ImageEval(SceneFeatures(oracle or load_oracle(device='cpu')), DataLoaders.from_arrays(images[:2], y[:2], images, y, 250, mean=.5, std=.5))
