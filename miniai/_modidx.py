@@ -1044,8 +1044,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                             'miniai.vae.Pretrained.from_config': ('vae.html#pretrained.from_config', 'miniai/vae.py'),
                             'miniai.vae.Pretrained.from_folder': ('vae.html#pretrained.from_folder', 'miniai/vae.py'),
                             'miniai.vae.Pretrained.keys': ('vae.html#pretrained.keys', 'miniai/vae.py'),
-                            'miniai.vae.Pretrained.new_name': ('vae.html#pretrained.new_name', 'miniai/vae.py'),
                             'miniai.vae.Pretrained.save': ('vae.html#pretrained.save', 'miniai/vae.py'),
+                            'miniai.vae.Pretrained.updated': ('vae.html#pretrained.updated', 'miniai/vae.py'),
                             'miniai.vae.ResnetBlock2D': ('vae.html#resnetblock2d', 'miniai/vae.py'),
                             'miniai.vae.ResnetBlock2D.__init__': ('vae.html#resnetblock2d.__init__', 'miniai/vae.py'),
                             'miniai.vae.ResnetBlock2D.forward': ('vae.html#resnetblock2d.forward', 'miniai/vae.py'),
@@ -1066,4 +1066,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                             'miniai.vae._resnets': ('vae.html#_resnets', 'miniai/vae.py'),
                             'miniai.vae._weight_files': ('vae.html#_weight_files', 'miniai/vae.py'),
                             'miniai.vae.check_state': ('vae.html#check_state', 'miniai/vae.py'),
+                            'miniai.vae.fold_latents': ('vae.html#fold_latents', 'miniai/vae.py'),
+                            'miniai.vae.load_vae': ('vae.html#load_vae', 'miniai/vae.py'),
                             'miniai.vae.vae_loss': ('vae.html#vae_loss', 'miniai/vae.py')}}}
