@@ -1058,6 +1058,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                             'miniai.vae.Upsample.__init__': ('vae.html#upsample.__init__', 'miniai/vae.py'),
                             'miniai.vae.Upsample.forward': ('vae.html#upsample.forward', 'miniai/vae.py'),
                             'miniai.vae._check_config': ('vae.html#_check_config', 'miniai/vae.py'),
+                            'miniai.vae._check_fold': ('vae.html#_check_fold', 'miniai/vae.py'),
                             'miniai.vae._check_kl_config': ('vae.html#_check_kl_config', 'miniai/vae.py'),
                             'miniai.vae._check_maps': ('vae.html#_check_maps', 'miniai/vae.py'),
                             'miniai.vae._check_moments': ('vae.html#_check_moments', 'miniai/vae.py'),

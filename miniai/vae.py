@@ -399,6 +399,15 @@ class AutoencoderKL(Pretrained):
 scene_config = dict(block_out_channels=[16, 32, 64], layers_per_block=1, norm_num_groups=8, latent_channels=4,
                     sample_size=64, scaling_factor=1.)
 
+# %% ../nbs/31_vae.ipynb #764a517b
+def _check_fold(vae, mean, std):
+    if vae.quant_conv is None or vae.post_quant_conv is None:
+        raise ValueError('the autoencoder has no 1 x 1 convolutions around its latents to fold into')
+    want = (vae.config['latent_channels'],)
+    if mean.shape != want or std.shape != want:
+        raise ValueError(f'mean of shape {tuple(mean.shape)}, std of shape {tuple(std.shape)}, expected both {want}')
+    if not (std > 0).all(): raise ValueError(f'standard deviations {std.tolist()}, expected numbers above 0')
+
 # %% ../nbs/31_vae.ipynb #96141311
 @torch.no_grad()
 def fold_latents(
@@ -406,7 +415,9 @@ def fold_latents(
     mean:torch.Tensor, # what shall become 0, for each latent channel (c,)
     std:torch.Tensor,  # what shall become 1 (c,), above 0
 ):
-    "Latents z become (z-mean)/std, by other weights of the layers around them; reconstructions stay as they are"
+    """Latents z become (z-mean)/std, by other weights of the layers around them; reconstructions stay as they are.
+    Raises `ValueError` for an autoencoder without these layers, and numbers that don't fit"""
+    _check_fold(vae, mean, std)
     c, q, p = len(mean), vae.quant_conv, vae.post_quant_conv
     q.weight[:c] /= std[:,None,None,None]
     q.bias[:c]    = (q.bias[:c]-mean)/std
