@@ -29,7 +29,8 @@ class TargetIsInputCB(Callback):
 # %% ../nbs/31_vae.ipynb #e849af21
 def _check_moments(mean, logvar):
     if mean.shape != logvar.shape:
-        raise ValueError(f'means of shape {tuple(mean.shape)} and log-variances {tuple(logvar.shape)}, expected the same')
+        raise ValueError(f'means of shape {tuple(mean.shape)}, log-variances of shape {tuple(logvar.shape)}, '
+                         'expected the same')
 
 # %% ../nbs/31_vae.ipynb #da061df9
 class DiagonalGaussian:
@@ -210,8 +211,11 @@ _pickled = '.bin', '.pt', '.pth', '.ckpt', '.pkl'
 
 def _check_config(cls, config, keys):
     unknown = [k for k in config if k not in keys]
+    lacking = [k for k,v in keys.items() if v is inspect.Parameter.empty and k not in config]
     if unknown:
-        raise ValueError(f'{cls.__name__} does not know the configuration keys {_some(unknown, 8)}; it knows {", ".join(keys)}')
+        raise ValueError(f'{cls.__name__} does not know the configuration keys {_some(unknown, 8)}; '
+                         f'it knows {", ".join(keys)}')
+    if lacking: raise ValueError(f'the configuration of {cls.__name__} lacks {_some(lacking, 8)}')
 
 def _read_json(path):
     if not path.exists(): raise FileNotFoundError(f'there is no {path.name} in {path.parent}')
@@ -227,14 +231,16 @@ def _weight_files(folder, name):
     if index.exists(): return [folder/o for o in sorted(set(_read_json(index)['weight_map'].values()))]
     if (folder/f'{stem}.fp16.safetensors').exists(): return [folder/f'{stem}.fp16.safetensors']
     pickled = sorted(p.name for p in folder.iterdir() if p.suffix in _pickled)
-    if pickled: raise ValueError(f'{folder} has pickled weights only ({_some(pickled)}), which can run code and are not opened; '
-                                 f'expected {name}')
+    if pickled:
+        raise ValueError(f'{folder} has pickled weights only ({_some(pickled)}), which can run code and are not opened; '
+                         f'expected {name}')
     raise FileNotFoundError(f'there is no {name} in {folder}')
 
 def _read_weights(path):
     from safetensors import SafetensorError
     from safetensors.torch import load_file
-    if path.suffix != '.safetensors': raise ValueError(f'{path} is no safetensors file; pickled weights can run code and are not opened')
+    if path.suffix != '.safetensors':
+        raise ValueError(f'{path} is no safetensors file; pickled weights can run code and are not opened')
     try: return load_file(path)
     except SafetensorError as e: raise ValueError(f'{path} is no safetensors file, or is damaged: {e}') from None
 
@@ -287,18 +293,17 @@ class Pretrained(nn.Module):
         """A model in evaluation mode. Raises `FileNotFoundError` for a file that isn't there; `ValueError` for pickled
         or damaged weights, unknown keys, and weights of another configuration, with the names and shapes that differ"""
         folder = Path(folder)
-        with torch.device('meta'): model = cls.from_config(_read_json(folder/'config.json'))     # no memory, no random numbers
+        with torch.device('meta'): model = cls.from_config(_read_json(folder/'config.json'))     # costs no memory
         files = _weight_files(folder, cls.weights_name)
-        weights = [(cls.new_name(k), v) for path in files for k,v in _read_weights(path).items()]
-        state = {k: v.to(device, dtype) for k,v in weights if k is not None}
+        state = cls.updated({k: v for path in files for k,v in _read_weights(path).items()})
         check_state(model, state, folder)
-        model.load_state_dict(state, assign=True)
+        model.load_state_dict({k: v.to(device, dtype) for k,v in state.items()}, assign=True)
         return model.eval()
 
     @classmethod
-    def new_name(cls, name):
-        "What a parameter of an older checkpoint is called now; None if it is none any more"
-        return '.'.join(cls.renamed.get(o, o) for o in name.split('.'))
+    def updated(cls, state):
+        "The tensors of an older checkpoint by the names that they have now"
+        return {'.'.join(cls.renamed.get(o, o) for o in k.split('.')): v for k,v in state.items()}
 
     def save(self,
         folder,    # made if it isn't there
@@ -318,7 +323,7 @@ def _check_kl_config(c):
     n = len(c['block_out_channels'])
     for key,only in ('down_block_types', 'DownEncoderBlock2D'), ('up_block_types', 'UpDecoderBlock2D'):
         if c[key] is not None and list(c[key]) != [only]*n:
-            raise ValueError(f'{key} is {list(c[key])}, expected {only!r} {n} times, once for each of block_out_channels')
+            raise ValueError(f'{key} is {list(c[key])}, expected {only!r} {n} times, one for each of block_out_channels')
     if c['act_fn'] not in ('silu', 'swish'): raise ValueError(f"act_fn is {c['act_fn']!r}, expected 'silu'")
     bad = [nf for nf in c['block_out_channels'] if nf % c['norm_num_groups']]
     if bad: raise ValueError(f"block_out_channels {bad} are no multiples of norm_num_groups, {c['norm_num_groups']}")
@@ -326,13 +331,14 @@ def _check_kl_config(c):
 def _check_maps(x, channels, multiple, what):
     if not torch.is_tensor(x) or not x.is_floating_point():
         raise TypeError(f'{what} are {getattr(x, "dtype", type(x).__name__)}, expected a tensor of floats')
-    if x.ndim != 4 or x.shape[1] != channels: raise ValueError(f'{what} of shape {tuple(x.shape)}, expected (n,{channels},h,w)')
+    if x.ndim != 4 or x.shape[1] != channels:
+        raise ValueError(f'{what} of shape {tuple(x.shape)}, expected (n,{channels},h,w)')
     if not all(x.shape) or any(s % multiple for s in x.shape[2:]):
         raise ValueError(f'{what} of {x.shape[2]} x {x.shape[3]} pixels, expected multiples of {multiple}')
 
 # %% ../nbs/31_vae.ipynb #fddf2754
 class AutoencoderKL(Pretrained):
-    "Stable Diffusion's variational autoencoder (Rombach et al. 2022), with Diffusers' configuration and parameter names"
+    "Stable Diffusion's autoencoder (Rombach et al. 2022), with Diffusers' configuration and parameter names"
     about   = {'_class_name': 'AutoencoderKL'}
     renamed = {'query': 'to_q', 'key': 'to_k', 'value': 'to_v', 'proj_attn': 'to_out.0'}
     def __init__(self,
@@ -393,6 +399,15 @@ class AutoencoderKL(Pretrained):
 scene_config = dict(block_out_channels=[16, 32, 64], layers_per_block=1, norm_num_groups=8, latent_channels=4,
                     sample_size=64, scaling_factor=1.)
 
+# %% ../nbs/31_vae.ipynb #764a517b
+def _check_fold(vae, mean, std):
+    if vae.quant_conv is None or vae.post_quant_conv is None:
+        raise ValueError('the autoencoder has no 1 x 1 convolutions around its latents to fold into')
+    want = (vae.config['latent_channels'],)
+    if mean.shape != want or std.shape != want:
+        raise ValueError(f'mean of shape {tuple(mean.shape)}, std of shape {tuple(std.shape)}, expected both {want}')
+    if not (std > 0).all(): raise ValueError(f'standard deviations {std.tolist()}, expected numbers above 0')
+
 # %% ../nbs/31_vae.ipynb #96141311
 @torch.no_grad()
 def fold_latents(
@@ -400,7 +415,9 @@ def fold_latents(
     mean:torch.Tensor, # what shall become 0, for each latent channel (c,)
     std:torch.Tensor,  # what shall become 1 (c,), above 0
 ):
-    "Latents z become (z-mean)/std, by other weights of the layers around them; reconstructions stay as they are"
+    """Latents z become (z-mean)/std, by other weights of the layers around them; reconstructions stay as they are.
+    Raises `ValueError` for an autoencoder without these layers, and numbers that don't fit"""
+    _check_fold(vae, mean, std)
     c, q, p = len(mean), vae.quant_conv, vae.post_quant_conv
     q.weight[:c] /= std[:,None,None,None]
     q.bias[:c]    = (q.bias[:c]-mean)/std
