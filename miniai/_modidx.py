@@ -303,7 +303,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                              'miniai.clip.CLIPTextModel': ('clip.html#cliptextmodel', 'miniai/clip.py'),
                              'miniai.clip.CLIPTextModel.__init__': ('clip.html#cliptextmodel.__init__', 'miniai/clip.py'),
                              'miniai.clip.CLIPTextModel.forward': ('clip.html#cliptextmodel.forward', 'miniai/clip.py'),
-                             'miniai.clip.CLIPTextModel.new_name': ('clip.html#cliptextmodel.new_name', 'miniai/clip.py'),
+                             'miniai.clip.CLIPTextModel.updated': ('clip.html#cliptextmodel.updated', 'miniai/clip.py'),
                              'miniai.clip.CLIPTokenizer': ('clip.html#cliptokenizer', 'miniai/clip.py'),
                              'miniai.clip.CLIPTokenizer.__init__': ('clip.html#cliptokenizer.__init__', 'miniai/clip.py'),
                              'miniai.clip.CLIPTokenizer.__len__': ('clip.html#cliptokenizer.__len__', 'miniai/clip.py'),

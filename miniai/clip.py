@@ -21,7 +21,7 @@ from einops import rearrange
 from torch import nn
 
 from .attention import attention, causal_mask
-from .core import def_device, load_asset
+from .core import _check_weights, def_device, load_asset
 from .init import conv
 from .scenes import _is_unseen, answers, caption, colours, draw, kinds, scene, scene_x
 from .scenes import settings, sizes, truth, vocabulary
@@ -357,10 +357,9 @@ def _check_ids(ids, vocab_size, most):
                          'is the tokenizer that of this network?')
 
 def _as_ours(model, state, prefix, *args):
-    "Before weights are loaded: rename those of other versions"
-    for k in [k for k in state if k.startswith(prefix)]:
-        v, name = state.pop(k), model.new_name(k.removeprefix(prefix))
-        if name: state[prefix+name] = v
+    "Before weights are loaded: the names of other versions become ours"
+    mine = {k.removeprefix(prefix): state.pop(k) for k in list(state) if k.startswith(prefix)}
+    state.update({prefix+k: v for k,v in model.updated(mine).items()})
 
 def _init_clip(model, d, n_layers):
     "Weights as CLIP begins: the deeper, the less each block adds"
@@ -428,10 +427,10 @@ class CLIPTextModel(Pretrained):
         return x, x[torch.arange(len(x), device=x.device), _ends(ids, self.config['eos_token_id'])]
 
     @classmethod
-    def new_name(cls, name):
-        "What a weight of any version is called here; None for the table of positions that old checkpoints have"
-        if name.endswith('embeddings.position_ids'): return None
-        return name if name.startswith('text_model.') else f'text_model.{name}'
+    def updated(cls, state):
+        "The weights of any version by their names here, without the table of positions that old checkpoints have"
+        named = {k if k.startswith('text_model.') else f'text_model.{k}': v for k,v in state.items()}
+        return {k: v for k,v in named.items() if not k.endswith('.position_ids')}
 
 # %% ../nbs/33_clip.ipynb #875c38d2
 class ImageEncoder(nn.Module):
@@ -538,9 +537,10 @@ def load_clip(
     device=def_device # where to put it
 )->CLIP:
     "A CLIP that notebook 33 has trained on TinyScenes, in evaluation mode, frozen"
-    with torch.random.fork_rng(devices=[]): model = CLIP()               # the global generator stays as it is
     state = load_asset(f'{name}_text.safetensors') | load_asset(f'{name}_image.safetensors')
-    model.load_state_dict({k: v.float() if v.is_floating_point() else v for k,v in state.items()})
+    with torch.random.fork_rng(devices=[]): model = CLIP()               # the global generator stays as it is
+    _check_weights(state, model.state_dict(), name)
+    model.load_state_dict(state)                                         # 16 bits become float32
     return model.eval().requires_grad_(False).to(device)
 
 # %% ../nbs/33_clip.ipynb #4021d2d3
