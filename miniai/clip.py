@@ -125,11 +125,11 @@ def _read_tokenizer(folder):
             raise ValueError(f'{path}, line {i}: {l[:60]!r}, expected two symbols with a space between')
     return vocab, [tuple(l.split(' ')) for _,l in lines]
 
-def _check_tokenizer(vocab, merges, pad, length, where):
+def _check_tokenizer(vocab, merges, marks, length, where):
     "Raise unless vocabulary and merges are a byte-level tokenizer of CLIP's kind"
     if not isinstance(vocab, dict) or not all(isinstance(i, int) for i in vocab.values()):
         raise ValueError(f'{where}: the vocabulary is no dictionary of symbols and ids')
-    need = [*byte_symbols.values(), *(s+'</w>' for s in byte_symbols.values()), _bos, _eos, pad]
+    need = [*byte_symbols.values(), *(s+'</w>' for s in byte_symbols.values()), _bos, _eos, *marks]
     if lacking := [s for s in need if s not in vocab]:
         raise ValueError(f'{where}: the vocabulary lacks {", ".join(map(repr, lacking[:5]))}'
                          f'{" …" if len(lacking) > 5 else ""}; is it of another tokenizer? Expected {_bos}, {_eos}, '
@@ -143,23 +143,25 @@ def _check_tokenizer(vocab, merges, pad, length, where):
         raise ValueError(f'{where}: a length of {length}, expected at least 2')
 
 def _settings(config, path):
-    "Of `tokenizer_config.json`: length, the mark that fills up, and the marks that stand for themselves in any case"
+    "Of `tokenizer_config.json`: length, the mark that fills up, and all marks: do they count in capitals, too?"
     kind = config.get('tokenizer_class', 'CLIPTokenizer')
     if kind not in ('CLIPTokenizer', 'CLIPTokenizerFast'):
         raise ValueError(f'{path} is of a {kind}, expected CLIPTokenizer')
+    known = {t['content']: t.get('normalized', False) for t in config.get('added_tokens_decoder', {}).values()}
     loose, named = {}, {}
     for key,usual in ('bos_token', _bos), ('eos_token', _eos), ('unk_token', _eos), ('pad_token', _eos):
         mark = config.get(key) or usual
-        mark, any_case = (mark['content'], mark.get('normalized', False)) if isinstance(mark, dict) else (mark, False)
-        named[key], loose[mark] = mark, any_case                 # the last to speak of a mark decides
+        if isinstance(mark, dict): mark, any_case = mark['content'], mark.get('normalized', False)
+        else: any_case = False
+        named[key], loose[mark] = mark, known.get(mark, any_case)        # the last to speak of a mark decides
     if (named['bos_token'], named['eos_token']) != (_bos, _eos):
         raise ValueError(f'{path}: the marks are {named["bos_token"]}, {named["eos_token"]}, expected {_bos}, {_eos}')
     length = config.get('model_max_length', 77)
-    return length if length < 10**6 else 77, named['pad_token'], [m for m,any_case in loose.items() if any_case]
+    return length if length < 10**6 else 77, named['pad_token'], known | loose
 
 def _around(text, marks):
     "Parts of a text, every second one a mark"
-    return re.split('('+'|'.join(map(re.escape, sorted(marks)))+')', text) if marks else [text]
+    return re.split('('+'|'.join(map(re.escape, marks))+')', text) if marks else [text]
 
 def _check_words(tokenizer, texts):
     for t in texts:
@@ -182,14 +184,14 @@ class CLIPTokenizer:
         merges:list,   # pairs of symbols, in their order
         length:int=77, # of each sequence, with the marks for start and end
         pad:str=_eos,  # the mark that fills it up
-        loose=(),      # marks that count in any case: those with `normalized` in Transformers' configuration
+        marks=(),      # symbols that are never cut -> do they count in capitals, too? (besides start, end and `pad`)
         where='a tokenizer', # for messages
     ):
         "Raises `ValueError` for a vocabulary or merges that are not of CLIP's kind"
-        _check_tokenizer(vocab, merges, pad, length, where)
+        _check_tokenizer(vocab, merges, [pad, *dict(marks)], length, where)
         self.vocab, self.merges, self.length, self.pad = vocab, list(map(tuple, merges)), length, pad
         self.bos_id, self.eos_id, self.pad_id = vocab[_bos], vocab[_eos], vocab[pad]
-        self.loose, self.strict = frozenset(loose), frozenset({_bos, _eos, pad}) - frozenset(loose)
+        self.marks = dict.fromkeys((_bos, _eos, pad), False) | dict(marks)
         self.symbols = {i: s for s,i in vocab.items()}
         self._ranks, self._known = {pair: i for i,pair in enumerate(self.merges)}, {}
 
@@ -207,9 +209,10 @@ class CLIPTokenizer:
         text:str # any
     )->list:     # of ids, without those for start and end
         "Ids of a text of any length"
+        strict, loose = ([m for m,any_case in self.marks.items() if any_case == o] for o in (False, True))
         ids = []
-        for i,part in enumerate(_around(text, self.strict)):             # every second part is a mark
-            for j,p in enumerate(_around(normalise(part), self.loose) if i%2 == 0 else ['', part]):
+        for i,part in enumerate(_around(text, strict)):                  # every second part is a mark
+            for j,p in enumerate(['', part] if i%2 else _around(normalise(part), loose)):
                 ids += [self.vocab[p]] if j%2 else [k for word in split_words(p) for k in self.word_ids(word)]
         return ids
 
@@ -218,7 +221,7 @@ class CLIPTokenizer:
     )->str: # in lower case, with a space after each word, without the marks
         "The text of ids, as far as it can be known"
         symbols = [self.symbols[int(i)] for i in ids]
-        text = ''.join(s.replace('</w>', ' ') for s in symbols if s not in (_bos, _eos, self.pad))
+        text = ''.join(s.replace('</w>', ' ') for s in symbols if s not in self.marks)
         return bytes(_symbol_bytes.get(c, 32) for c in text).decode(errors='replace').strip()
 
 # %% ../nbs/33_clip.ipynb #df698c35
@@ -264,6 +267,10 @@ def from_folder(cls:CLIPTokenizer,
     vocab, merges = _read_tokenizer(folder)
     path   = folder/'tokenizer_config.json'
     config = _read_json(path) if path.exists() else {}
+    more   = folder/'special_tokens_map.json'                            # older folders have the marks here
+    if more.exists() and 'added_tokens_decoder' not in config: config |= _read_json(more)
+    added = {t['content']: int(i) for i,t in config.get('added_tokens_decoder', {}).items()}
+    vocab = added | vocab if isinstance(vocab, dict) else vocab
     return cls(vocab, merges, *_settings(config, path), folder)
 
 @fc.patch
@@ -273,10 +280,10 @@ def save(self:CLIPTokenizer,
     "Write the files that `from_folder` reads, and Transformers' `CLIPTokenizer`"
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    marks  = {f'{k}_token': v for k,v in (('bos', _bos), ('eos', _eos), ('unk', _eos), ('pad', self.pad))}
-    marks |= {k: dict(__type='AddedToken', content=v, normalized=True, lstrip=False, rstrip=False, single_word=False)
-              for k,v in marks.items() if v in self.loose}
-    config = dict(tokenizer_class='CLIPTokenizer', model_max_length=self.length, **marks)
+    config = dict(tokenizer_class='CLIPTokenizer', model_max_length=self.length, bos_token=_bos, eos_token=_eos,
+                  unk_token=_eos, pad_token=self.pad)
+    config['added_tokens_decoder'] = {self.vocab[m]: dict(content=m, normalized=any_case, special=True, lstrip=False,
+                                      rstrip=False, single_word=False) for m,any_case in self.marks.items()}
     merges = ''.join(f'{a} {b}\n' for a,b in self.merges)
     (folder/'vocab.json').write_text(json.dumps(self.vocab, ensure_ascii=False), encoding='utf-8')
     (folder/'merges.txt').write_text(f'#version: 0.2\n{merges}', encoding='utf-8')
