@@ -9,7 +9,7 @@ __all__ = ['kinds', 'palette', 'colours', 'sizes', 'settings', 'relations', 'sid
            'Score', 'prompt_score', 'SceneFeatures', 'scene_eval']
 
 # %% ../nbs/30_scenes.ipynb #a54409bb
-import math, random, re
+import math, numbers, random, re, warnings
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 
@@ -136,6 +136,8 @@ def _check_word(word, words, what):
 def _check_scene(s):
     "Raise unless all words are known, and the relation is there where there are two things"
     if not isinstance(s, Scene): raise TypeError(f'{type(s).__name__}, expected a Scene')
+    if not isinstance(s.things, tuple) or not all(isinstance(t, Thing) for t in s.things):
+        raise TypeError(f'things are {s.things!r}, expected a tuple of Thing')
     _check_word(s.setting, settings, 'setting')
     if len(s.things) not in (1, 2): raise ValueError(f'{len(s.things)} things, expected one or two')
     if len(s.things) == 2: _check_word(s.relation, relations, 'relation')
@@ -143,6 +145,15 @@ def _check_scene(s):
     for t in s.things:
         _check_word(t.kind, kinds, 'kind'); _check_word(t.colour, colours, 'colour')
         if t.size is not None: _check_word(t.size, sizes, 'size')
+        if t.at is not None and not (len(t.at) == 2 and all(0 <= v <= side for v in t.at)):
+            raise ValueError(f'a {t.kind} at {t.at}, expected (x,y) from 0 to {side}')
+
+def _check_order(s):
+    "Raise if the places contradict the relation"
+    if len(s.things) == 2 and all(t.at for t in s.things):
+        k, (a, b) = s.relation in relations[2:], s.places
+        if a.at[k] > b.at[k]:
+            raise ValueError(f'the {s.things[0].kind} is not {s.relation} the {s.things[1].kind}, by their places')
 
 # %% ../nbs/30_scenes.ipynb #58aa3b47
 _centres = {'one': [(32,32)], 'side by side': [(16,32), (48,32)], 'stacked': [(32,16), (32,48)]}
@@ -151,7 +162,7 @@ def draw(
     scene:Scene # what to draw; a thing without a size is large, one without a place stands in the middle of its part
 )->np.ndarray:  # bytes (64,64,3)
     "The picture of a scene. Raises `ValueError` for words that the scenes don't have"
-    _check_scene(scene)
+    _check_scene(scene); _check_order(scene)
     im = _background(scene.setting).copy()
     d  = ImageDraw.Draw(im)
     for t,centre in zip(scene.places, _centres[scene.layout]):
@@ -169,6 +180,13 @@ def _is_unseen(s):
     colour = any(unseen_colours.get(t.kind) == t.colour for t in s.things)
     pair   = frozenset(t.kind for t in s.things) in unseen_pairs
     return {name for name,is_so in (('colours', colour), ('pairs', pair)) if is_so}
+
+def _check_which(seed, i, unseen):
+    for name,v in ('seed', seed), ('scene', i):
+        if not isinstance(v, numbers.Integral) or v < 0:
+            raise ValueError(f'{name} {v!r}, expected a whole number from 0 on')
+    if unseen not in (None, 'colours', 'pairs'):
+        raise ValueError(f"unseen={unseen!r}, expected None, 'colours' or 'pairs'")
 
 def _pick(g, options): return options[int(g.random()*len(options))]
 def _jitter(g, most): return most*(2*g.random()-1)
@@ -191,9 +209,8 @@ def scene(
     unseen=None, # 'colours', 'pairs': with a combination of colour and kind, or a pair of kinds, kept out of training
 )->Scene:        # with sizes and places
     "Scene number `i` of a set. Two things differ in kind or colour. Raises `ValueError` for another `unseen`"
-    if unseen not in (None, 'colours', 'pairs'):
-        raise ValueError(f"unseen={unseen!r}, expected None, 'colours' or 'pairs'")
-    g, wanted = random.Random(f'{seed} {i} {unseen}'), {unseen} - {None}
+    _check_which(seed, i, unseen)
+    g, wanted = random.Random(f'{int(seed)} {int(i)} {unseen}'), {unseen} - {None}
     while True:
         s = _any_scene(g)
         if len({(t.kind, t.colour) for t in s.things}) == len(s.things) and _is_unseen(s) == wanted: return s
@@ -274,7 +291,9 @@ def scene_x(
     images:torch.Tensor # bytes (...,3,64,64)
 )->torch.Tensor:        # floats in [-1,1], same shape
     "Pictures as networks take them. Raises `TypeError` for others than bytes"
-    if images.dtype != torch.uint8: raise TypeError(f'pictures of {images.dtype}, expected bytes (torch.uint8)')
+    if not torch.is_tensor(images) or images.dtype != torch.uint8:
+        kind = f'{type(images).__name__} of {getattr(images, "dtype", None)}'
+        raise TypeError(f'pictures are a {kind}, expected a tensor of bytes (torch.uint8)')
     return images.float()/127.5 - 1
 
 # %% ../nbs/30_scenes.ipynb #03ec572a
@@ -322,6 +341,19 @@ def _check_pictures(x):
         raise TypeError(f'pictures of {getattr(x, "dtype", type(x).__name__)}, expected floats in [-1,1] (scene_x)')
     if x.ndim != 4 or x.shape[1:] != (3, side, side):
         raise ValueError(f'pictures of shape {tuple(x.shape)}, expected (n,3,{side},{side})')
+    if not x.isfinite().all(): raise ValueError('pictures with NaN or infinite values')
+    if len(x) and x.min() >= 0:
+        warnings.warn('no pixel is below 0: pictures are expected in [-1,1]; from [0,1] 2*x-1 leads there')
+
+def _check_oracle(oracle):
+    if not isinstance(oracle, Oracle):
+        raise TypeError(f'oracle {oracle!r:.40}, expected an Oracle, such as load_oracle()')
+    if oracle.training:
+        raise ValueError('the oracle is in training mode and would change its running statistics: say oracle.eval()')
+
+def _check_conf(conf):
+    if not torch.is_tensor(conf) or not conf.is_floating_point() or conf.ndim != 2:
+        raise TypeError('expected confidences (n,8), the second result of `read`')
 
 # %% ../nbs/30_scenes.ipynb #8783c170
 @torch.no_grad()
@@ -331,9 +363,9 @@ def read(
     bs:int=250,          # at once
 ):                       # the likeliest answers (n,8), and the probability that the oracle gives to each (n,8)
     "What an oracle sees in pictures. Raises what `Oracle.maps` raises"
-    _check_pictures(images)
+    _check_oracle(oracle); _check_pictures(images)
     device = next(oracle.parameters()).device
-    logits = torch.cat([oracle(b.to(device)).float().cpu()
+    logits = torch.cat([oracle(b.float().to(device)).cpu()
                         for b in images.split(bs)]) if len(images) else torch.empty(0, sum(n_options))
     best   = [o.softmax(1).max(1) for o in logits.split(n_options, 1)]
     return torch.stack([b.indices for b in best], 1), torch.stack([b.values for b in best], 1)
@@ -355,6 +387,7 @@ def is_sure(
     conf:torch.Tensor # confidences (n,8), from `read`
 )->torch.Tensor:      # (n,) of True and False
     "Is an oracle sure of a picture: is its least confidence at least .9?"
+    _check_conf(conf)
     return conf.min(1).values >= .9
 
 # %% ../nbs/30_scenes.ipynb #78c66b3a
@@ -364,11 +397,17 @@ class Score(float):
         right # True and False, one for each case
     ):
         right = torch.as_tensor(right).flatten().double()
+        if ((right != 0) & (right != 1)).any(): raise ValueError('expected True or False, or 1 or 0, for each case')
         self  = super().__new__(cls, right.mean() if len(right) else math.nan)
         self.n = len(right)
         self.low, self.high = wilson(right.sum().item(), self.n) if self.n else (math.nan, math.nan)
         return self
     def __repr__(self): return f'{float(self):.3f} ({self.low:.3f} to {self.high:.3f}, n={self.n})'
+
+# %% ../nbs/30_scenes.ipynb #dac24077
+def _check_captions(images, captions):
+    if isinstance(captions, str): raise TypeError(f'captions are the text {captions!r}, expected a list of them')
+    if len(images) != len(captions): raise ValueError(f'{len(images)} pictures and {len(captions)} captions')
 
 # %% ../nbs/30_scenes.ipynb #c70c1f54
 def _demands(scene):
@@ -381,16 +420,22 @@ def prompt_score(
     images:torch.Tensor, # pictures (n,3,64,64), floats in [-1,1]
     captions,            # a caption for each
     oracle:Oracle=None,  # who reads them (default: oracle b)
-)->dict:                 # name -> `Score`: setting, layout, kind, colour, size, binding (of two things), all
+)->dict:                 # name -> `Score`: setting, layout, kind, colour, size, relation, binding, all, sure
     "How well pictures follow captions. Raises `ValueError` for captions outside the grammar, or of another number"
-    if len(images) != len(captions): raise ValueError(f'{len(images)} pictures and {len(captions)} captions')
+    _check_captions(images, captions)
     demands = torch.tensor([_demands(parse(c)) for c in captions]).reshape(-1, len(answers))        # (n,8)
-    found   = read(oracle or load_oracle(), images)[0]
+    found, conf = read(load_oracle() if oracle is None else oracle, images)
     right, open_, two = found == demands, demands < 0, demands[:,1] != 0
-    there = demands != torch.tensor(n_options)-1  # a thing is demanded here, and not "nothing"
-    def of(*at): return Score(right[:,at][(there & ~open_)[:,at]])
-    return {'setting': of(0), 'layout': of(1), 'kind': of(2, 5), 'colour': of(3, 6), 'size': of(4, 7),
-            'binding': Score(right[two][:,[1,2,3,5,6]].all(1)), 'all': Score((right | open_).all(1))}
+    crossed  = found[:,[0,1,5,6,7,2,3,4]] == demands                        # with the two places exchanged
+    demanded = (demands != torch.tensor(n_options)-1) & ~open_              # something is said, and not "nothing"
+    def anywhere(*at):
+        here, there = ((r & demanded)[:,at] for r in (right, crossed))
+        better = there.sum(1) > here.sum(1)
+        return Score(torch.where(better[:,None], there, here)[demanded[:,at]])
+    def of_two(*at): return Score(right[two][:,at].all(1))
+    return {'setting': Score(right[:,0]), 'layout': Score(right[:,1]), 'kind': anywhere(2, 5), 'colour': anywhere(3, 6),
+            'size': anywhere(4, 7), 'relation': of_two(1, 2, 5), 'binding': of_two(1, 2, 3, 5, 6),
+            'all': Score((right | open_).all(1)), 'sure': Score(is_sure(conf))}
 
 # %% ../nbs/30_scenes.ipynb #853fb923
 class SceneFeatures(nn.Module):
