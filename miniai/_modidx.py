@@ -325,6 +325,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                              'miniai.clip._as_ours': ('clip.html#_as_ours', 'miniai/clip.py'),
                              'miniai.clip._category': ('clip.html#_category', 'miniai/clip.py'),
                              'miniai.clip._check_ids': ('clip.html#_check_ids', 'miniai/clip.py'),
+                             'miniai.clip._check_pairs': ('clip.html#_check_pairs', 'miniai/clip.py'),
                              'miniai.clip._check_text_config': ('clip.html#_check_text_config', 'miniai/clip.py'),
                              'miniai.clip._check_texts': ('clip.html#_check_texts', 'miniai/clip.py'),
                              'miniai.clip._check_tokenizer': ('clip.html#_check_tokenizer', 'miniai/clip.py'),

@@ -209,6 +209,7 @@ class CLIPTokenizer:
         text:str # any
     )->list:     # of ids, without those for start and end
         "Ids of a text of any length"
+        if not isinstance(text, str): raise TypeError(f'{type(text).__name__}, expected a text (str)')
         strict, loose = ([m for m,any_case in self.marks.items() if any_case == o] for o in (False, True))
         ids = []
         for i,part in enumerate(_around(text, strict)):                  # every second part is a mark
@@ -358,6 +359,7 @@ def _check_ids(ids, vocab_size, most):
     if not torch.is_tensor(ids) or ids.dtype not in (torch.int32, torch.int64) or ids.ndim != 2:
         kind = f'{ids.dtype} of shape {tuple(ids.shape)}' if torch.is_tensor(ids) else type(ids).__name__
         raise ValueError(f'ids are {kind}, expected whole numbers (n,length), as a tokenizer gives them')
+    if not ids.shape[1]: raise ValueError('texts of no token, expected at least the two marks')
     if ids.shape[1] > most: raise ValueError(f'{ids.shape[1]} tokens, the network has {most} positions')
     if ids.numel() and not 0 <= ids.min() <= ids.max() < vocab_size:
         raise ValueError(f'ids from {ids.min()} to {ids.max()}, expected 0 to {vocab_size-1}; '
@@ -447,6 +449,7 @@ class ImageEncoder(nn.Module):
         nfs=(32, 64, 64, 96),   # channels; each halves height and width
         side:int=64             # height and width of the pictures
     ):
+        if side % 2**len(nfs): raise ValueError(f'pictures of side {side}, expected a multiple of {2**len(nfs)}')
         super().__init__()
         self.side = side
         self.convs = nn.Sequential(*(conv(ni, nf, norm=nn.BatchNorm2d) for ni,nf in zip((3, *nfs), nfs)))
@@ -474,6 +477,13 @@ def fits(
     "Does picture i show what caption j says?"
     return ((truths[:,None] == saids[None]) | (saids[None] < 0)).all(-1)
 
+# %% ../nbs/33_clip.ipynb #20bfaec0
+def _check_pairs(v, t, fit):
+    if v.ndim != 2 or v.shape != t.shape or not len(v):
+        raise ValueError(f'pictures {tuple(v.shape)} and captions {tuple(t.shape)}, expected vectors (n,d) of both')
+    if fit is not None and (fit.dtype != torch.bool or fit.shape != (len(v), len(v))):
+        raise ValueError(f'fit is {fit.dtype} of shape {tuple(fit.shape)}, expected True and False ({len(v)},{len(v)})')
+
 # %% ../nbs/33_clip.ipynb #ded877bf
 def contrastive_loss(
     v:torch.Tensor,     # of pictures (n,d), length 1
@@ -482,6 +492,7 @@ def contrastive_loss(
     fit:torch.Tensor=None # does picture i fit caption j, too? (n,n); such pairs are left out, unless i is j
 )->torch.Tensor:        # mean of both directions
     "The loss of CLIP (Radford et al. 2021): which caption belongs to a picture, and which picture to a caption?"
+    _check_pairs(v, t, fit)
     logits, right = (scale*v@t.T).float(), torch.arange(len(v), device=v.device)       # (n,n)
     if fit is not None: logits = logits.masked_fill(fit & (right[:,None] != right), torch.finfo(logits.dtype).min)
     return (F.cross_entropy(logits, right) + F.cross_entropy(logits.T, right))/2
