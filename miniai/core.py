@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['FULL', 'SAVE', 'def_device', 'set_seed', 'to_device', 'to_cpu', 'hub_reachable', 'expect', 'code_hash', 'record',
-           'save_asset', 'load_asset', 'animate', 'exercise']
+           'save_asset', 'load_asset', 'load_weights', 'animate', 'exercise']
 
 # %% ../nbs/00_core.ipynb #2091f527
 import ast, copy, hashlib, io, json, operator, os, random, re, tempfile
@@ -313,6 +313,28 @@ def load_asset(
     data = _read_asset(path)
     if _shapes(data) != card['shapes']: raise ValueError(f'{path} holds {_shapes(data)}, its card says {card["shapes"]}')
     return data
+
+# %% ../nbs/00_core.ipynb #4dc691fe
+def _check_weights(weights, want, name):
+    "Raise unless both have the same names and shapes"
+    weights, want = _shapes(weights), _shapes(want)
+    off = next((k for k in [*want, *weights] if weights.get(k) != want.get(k)), None)
+    if off is not None:
+        have, need = weights.get(off, 'missing'), want.get(off, 'no such thing')
+        raise ValueError(f'{name} has the weights of another network: {off} is {have}, expected {need}')
+
+def load_weights(
+    make,              # makes the network when called
+    name:str,          # of the asset, without its ending
+    device=def_device, # where to put it
+    folder=None,       # as for `load_asset`
+):                     # the network, in evaluation mode, frozen
+    "A network with the weights that `save_asset` kept. Raises what `load_asset` raises, and `ValueError` for weights of another network"
+    weights = load_asset(f'{name}.safetensors', folder)
+    with torch.random.fork_rng(devices=[]): model = make()           # its random beginning shall not cost random numbers
+    _check_weights(weights, model.state_dict(), f'{name}.safetensors')
+    model.load_state_dict(weights)                                   # 16 bits become what the network has
+    return model.eval().requires_grad_(False).to(device)
 
 # %% ../nbs/00_core.ipynb #7d42588d
 def animate(

@@ -16,7 +16,7 @@ import torch, torch.nn.functional as F
 from diffusers import UNet2DModel
 from torch import nn
 
-from .core import def_device, load_asset
+from .core import def_device, load_weights
 from .learner import DeviceCB, TrainCB
 
 # %% ../nbs/21_ddpm.ipynb #67d0fd21
@@ -291,11 +291,7 @@ def load_unet(
     device=def_device # where to put it
 )->UNet:              # in evaluation mode, frozen
     "A trained U-Net of the course. Raises `FileNotFoundError` for a name that there is none of, `ValueError` for weights of another network"
-    with torch.random.fork_rng(devices=[]): model = UNet()           # its random beginning shall not cost random numbers
-    weights = load_asset(f'{name}.safetensors')
-    if weights.keys() != model.state_dict().keys(): raise ValueError(f'{name}.safetensors has the weights of another network: {next(iter(weights))} and so on, expected {next(iter(model.state_dict()))}')
-    model.load_state_dict({k: v.float() for k,v in weights.items()})
-    return model.eval().requires_grad_(False).to(device)
+    return load_weights(UNet, name, device)
 
 # %% ../nbs/21_ddpm.ipynb #fa62414f
 def draw(

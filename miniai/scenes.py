@@ -9,15 +9,16 @@ __all__ = ['kinds', 'palette', 'colours', 'sizes', 'settings', 'relations', 'sid
            'Score', 'prompt_score', 'SceneFeatures', 'scene_eval']
 
 # %% ../nbs/30_scenes.ipynb #a54409bb
-import io, math, random, re
+import math, random, re
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np, torch, torch.nn.functional as F
 from PIL import Image, ImageDraw
 from torch import nn
 
-from .core import def_device, load_asset
+from .conditional import wilson
+from .core import def_device, load_weights
 from .datasets import DataLoaders
 from .fid import ImageEval
 from .init import conv
@@ -256,7 +257,7 @@ class Scenes:
         self.scenes   = [scene(seed, i, unseen) for i in range(n)]
         self.images   = torch.empty(n, 3, side, side, dtype=torch.uint8)    # (n,3,64,64)
         for im,s in zip(self.images, self.scenes): im.copy_(torch.from_numpy(draw(s)).permute(2, 0, 1))
-        self.labels   = torch.tensor([truth(s) for s in self.scenes]).reshape(n, len(answers))      # (n,8)
+        self.labels   = torch.tensor([truth(s) for s in self.scenes], dtype=torch.long).reshape(n, len(answers))   # (n,8)
         self.captions = [caption(s) for s in self.scenes]
     def __len__(self): return len(self.scenes)
     def __getitem__(self, i):
@@ -337,9 +338,7 @@ def load_oracle(
 )->Oracle:            # calibrated, in evaluation mode, frozen
     "An oracle that notebook 30 has trained. Raises `ValueError` for another name"
     if name not in _widths: raise ValueError(f"oracle {name!r}, expected 'a' or 'b'")
-    with torch.random.fork_rng(devices=[]): oracle = Oracle(_widths[name])
-    oracle.load_state_dict({k: v.float() if v.is_floating_point() else v for k,v in load_asset(f'oracle_{name}.safetensors').items()})
-    return oracle.eval().requires_grad_(False).to(device)
+    return load_weights(partial(Oracle, _widths[name]), f'oracle_{name}', device)
 
 # %% ../nbs/30_scenes.ipynb #fe5bf122
 def is_sure(
@@ -350,15 +349,14 @@ def is_sure(
 
 # %% ../nbs/30_scenes.ipynb #78c66b3a
 class Score(float):
-    "A fraction that knows its number of cases `n`, and its 95 % interval `low` to `high` (Wilson 1927)"
+    "A fraction that knows its number of cases `n`, and its interval `low` to `high` of two standard errors (Wilson 1927)"
     def __new__(cls,
         right # True and False, one for each case
     ):
         right = torch.as_tensor(right).flatten().double()
-        self  = super().__new__(cls, right.mean().item() if len(right) else math.nan)
-        self.n, z = len(right), 1.959964
-        mid, half = self + z*z/(2*self.n or 1), z*((self*(1-self) + z*z/(4*self.n or 1))/(self.n or 1))**.5
-        self.low, self.high = ((mid+o)/(1+z*z/(self.n or 1)) for o in (-half, half))
+        self  = super().__new__(cls, right.mean() if len(right) else math.nan)
+        self.n = len(right)
+        self.low, self.high = wilson(right.sum().item(), self.n) if self.n else (math.nan, math.nan)
         return self
     def __repr__(self): return f'{float(self):.3f} ({self.low:.3f} to {self.high:.3f}, n={self.n})'
 

@@ -8,10 +8,12 @@ __all__ = ['downsample', 'upsample', 'degrade', 'psnr', 'ssim', 'stages', 'UpBlo
            'load_superres']
 
 # %% ../nbs/26_superres.ipynb #369b0540
+from functools import partial
+
 import torch, torch.nn.functional as F
 from torch import nn
 
-from .core import def_device, load_asset
+from .core import def_device, load_weights
 from .init import conv, init_weights
 from .learner import Callback
 from .resnet import ResBlock, get_resnet
@@ -160,17 +162,11 @@ def cross_res(nf:int): # channels of the skip
     return ResBlock(nf, nf, act=nn.ReLU, norm=nn.BatchNorm2d)
 
 # %% ../nbs/26_superres.ipynb #6d5ae09b
-def _load(model, name, device):
-    state = load_asset(f'{name}.safetensors')
-    model.load_state_dict({k: v.float() if v.is_floating_point() else v for k,v in state.items()})
-    return model.eval().requires_grad_(False).to(device)
-
 def load_small_classifier(
     device=def_device # where to put it
 )->nn.Sequential:     # from normalised images (n,1,28,28) to scores (n,10)
     "The feature network: notebook 26 takes its encoder and its perceptual loss from it; in evaluation mode, frozen"
-    with torch.random.fork_rng(devices=[]): model = get_resnet((16,32,64,64))   # costs no random numbers
-    return _load(model, 'superres_classifier', device)
+    return load_weights(partial(get_resnet, (16,32,64,64)), 'superres_classifier', device)
 
 # %% ../nbs/26_superres.ipynb #54c7c256
 def _check_stages(ours, theirs):
@@ -264,5 +260,4 @@ def load_superres(
 )->SRUNet:                 # from normalised images (n,1,28,28), LR ones after `upsample`, to better ones
     "A super-resolution network of Fashion-MNIST that notebook 26 has trained, in evaluation mode, frozen"
     if name not in ('pixel', 'perceptual'): raise ValueError(f"name is {name!r}, expected 'pixel' or 'perceptual'")
-    with torch.random.fork_rng(devices=[]): model = SRUNet(cross=cross_res)
-    return _load(model, f'superres_{name}', device)
+    return load_weights(partial(SRUNet, cross=cross_res), f'superres_{name}', device)

@@ -14,7 +14,7 @@ import torch, torch.nn.functional as F
 from torch import nn
 
 from .attention import SelfAttention2D
-from .core import def_device, load_asset
+from .core import def_device, load_weights
 from .samplers import EDMDenoiser
 
 # %% ../nbs/28_unet.ipynb #75b8bdaf
@@ -266,6 +266,4 @@ def load_emb_unet(
     device=def_device # where to put it
 )->EDMDenoiser:       # for images (n,1,28,28) in [-1,1], with noise of level sigma
     "The denoiser of Fashion-MNIST that notebook 28 has trained, in evaluation mode, frozen"
-    with torch.random.fork_rng(devices=[]): model = fashion_unet()       # costs no random numbers
-    model.load_state_dict({k: v.float() for k,v in load_asset('unet.safetensors').items()})
-    return EDMDenoiser(model.eval().requires_grad_(False).to(device), .83)
+    return EDMDenoiser(load_weights(fashion_unet, 'unet', device), .83)
