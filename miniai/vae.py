@@ -419,6 +419,7 @@ def fold_latents(
     Raises `ValueError` for an autoencoder without these layers, and numbers that don't fit"""
     _check_fold(vae, mean, std)
     c, q, p = len(mean), vae.quant_conv, vae.post_quant_conv
+    mean, std = (o.to(q.weight) for o in (mean, std))
     q.weight[:c] /= std[:,None,None,None]
     q.bias[:c]    = (q.bias[:c]-mean)/std
     q.bias[c:]   -= 2*std.log()                                             # log-variances
