@@ -1143,6 +1143,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                             'miniai.vae._check_kl_config': ('vae.html#_check_kl_config', 'miniai/vae.py'),
                             'miniai.vae._check_maps': ('vae.html#_check_maps', 'miniai/vae.py'),
                             'miniai.vae._check_moments': ('vae.html#_check_moments', 'miniai/vae.py'),
+                            'miniai.vae._check_vae_preds': ('vae.html#_check_vae_preds', 'miniai/vae.py'),
                             'miniai.vae._read_json': ('vae.html#_read_json', 'miniai/vae.py'),
                             'miniai.vae._read_weights': ('vae.html#_read_weights', 'miniai/vae.py'),
                             'miniai.vae._resnets': ('vae.html#_resnets', 'miniai/vae.py'),

@@ -28,6 +28,8 @@ class TargetIsInputCB(Callback):
 
 # %% ../nbs/31_vae.ipynb #e849af21
 def _check_moments(mean, logvar):
+    if not all(torch.is_tensor(o) and o.is_floating_point() and o.ndim > 1 for o in (mean, logvar)):
+        raise TypeError('expected means and log-variances as tensors of floats (n,...)')
     if mean.shape != logvar.shape:
         raise ValueError(f'means of shape {tuple(mean.shape)}, log-variances of shape {tuple(logvar.shape)}, '
                          'expected the same')
@@ -61,6 +63,14 @@ class DiagonalGaussian:
         "The same, summed over all numbers of an image: (n,)"
         return self.kl_each().flatten(1).sum(1)
 
+# %% ../nbs/31_vae.ipynb #83fa297c
+def _check_vae_preds(preds, targs):
+    "Raise unless `preds` are reconstructions of the shape of `targs`, and their distribution"
+    if not isinstance(preds, tuple) or len(preds) != 2 or not isinstance(preds[1], DiagonalGaussian):
+        raise TypeError('expected predictions (reconstructions, DiagonalGaussian)')
+    if preds[0].shape != targs.shape:
+        raise ValueError(f'reconstructions of shape {tuple(preds[0].shape)}, images of shape {tuple(targs.shape)}')
+
 # %% ../nbs/31_vae.ipynb #f3e9c3dd
 def vae_loss(
     preds:tuple,       # reconstructions (n,...) and the `DiagonalGaussian` of the latents
@@ -68,6 +78,7 @@ def vae_loss(
     beta:float=1.,     # weight of the divergence: twice the variance of a pixel
 )->torch.Tensor:       # scalar, the mean over images
     "The negative evidence lower bound of a normal decoder, times `beta`, without the constant"
+    _check_vae_preds(preds, targs)
     recon, dist = preds
     return (recon-targs).square().flatten(1).sum(1).mean() + beta*dist.kl().mean()
 
@@ -406,7 +417,8 @@ def _check_fold(vae, mean, std):
     want = (vae.config['latent_channels'],)
     if mean.shape != want or std.shape != want:
         raise ValueError(f'mean of shape {tuple(mean.shape)}, std of shape {tuple(std.shape)}, expected both {want}')
-    if not (std > 0).all(): raise ValueError(f'standard deviations {std.tolist()}, expected numbers above 0')
+    if not (mean.isfinite().all() and std.isfinite().all() and (std > 0).all()):
+        raise ValueError(f'means {mean.tolist()}, standard deviations {std.tolist()}, expected finite numbers, the latter above 0')
 
 # %% ../nbs/31_vae.ipynb #96141311
 @torch.no_grad()
@@ -419,6 +431,7 @@ def fold_latents(
     Raises `ValueError` for an autoencoder without these layers, and numbers that don't fit"""
     _check_fold(vae, mean, std)
     c, q, p = len(mean), vae.quant_conv, vae.post_quant_conv
+    mean, std = (o.to(q.weight) for o in (mean, std))
     q.weight[:c] /= std[:,None,None,None]
     q.bias[:c]    = (q.bias[:c]-mean)/std
     q.bias[c:]   -= 2*std.log()                                             # log-variances
