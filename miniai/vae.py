@@ -15,7 +15,7 @@ import torch, torch.nn.functional as F
 from torch import nn
 
 from .attention import attention
-from .core import def_device, load_asset
+from .core import def_device, load_asset, load_weights
 from .datasets import _some
 from .ddpm import normal_like
 from .learner import Callback, DeviceCB
@@ -443,6 +443,4 @@ def load_vae(
     device=def_device # where to put it
 )->AutoencoderKL:     # for pictures (n,3,64,64) in [-1,1]; latents (n,4,16,16) have mean 0 and standard deviation 1
     "The autoencoder that notebook 31 has trained on TinyScenes, in evaluation mode, frozen"
-    with torch.random.fork_rng(devices=[]): vae = AutoencoderKL.from_config(scene_config)
-    vae.load_state_dict({k: v.float() for k,v in load_asset('vae.safetensors').items()})
-    return vae.eval().requires_grad_(False).to(device)
+    return load_weights(lambda: AutoencoderKL.from_config(scene_config), 'vae', device)
