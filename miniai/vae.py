@@ -239,7 +239,11 @@ def _weight_files(folder, name):
     "The file of that name, or its parts as its index lists them, or the variant in half precision"
     stem, index = name.removesuffix('.safetensors'), folder/f'{name}.index.json'
     if (folder/name).exists(): return [folder/name]
-    if index.exists(): return [folder/o for o in sorted(set(_read_json(index)['weight_map'].values()))]
+    if index.exists():
+        parts = _read_json(index).get('weight_map')
+        if not isinstance(parts, dict) or not parts:
+            raise ValueError(f"{index} has no 'weight_map', expected the file of each tensor")
+        return [folder/o for o in sorted(set(parts.values()))]
     if (folder/f'{stem}.fp16.safetensors').exists(): return [folder/f'{stem}.fp16.safetensors']
     pickled = sorted(p.name for p in folder.iterdir() if p.suffix in _pickled)
     if pickled:
@@ -252,6 +256,7 @@ def _read_weights(path):
     from safetensors.torch import load_file
     if path.suffix != '.safetensors':
         raise ValueError(f'{path} is no safetensors file; pickled weights can run code and are not opened')
+    if not path.exists(): raise FileNotFoundError(f'there is no {path.name} in {path.parent}, which its index lists')
     try: return load_file(path)
     except SafetensorError as e: raise ValueError(f'{path} is no safetensors file, or is damaged: {e}') from None
 
@@ -330,11 +335,23 @@ class Pretrained(nn.Module):
         save_file(state, folder/self.weights_name, metadata={'format': 'pt'})
 
 # %% ../nbs/31_vae.ipynb #91eb38a8
+def _is_count(v): return isinstance(v, int) and not isinstance(v, bool) and v > 0
+
+def _check_counts(c, keys, lists):
+    "A `ValueError` unless these keys of a configuration are whole numbers above 0, and those lists of such"
+    for k in keys:
+        if not _is_count(c[k]): raise ValueError(f'{k} is {c[k]!r}, expected a whole number above 0')
+    for k in lists:
+        if not isinstance(c[k], (list, tuple)) or not c[k] or not all(map(_is_count, c[k])):
+            raise ValueError(f'{k} is {c[k]!r}, expected a list of whole numbers above 0')
+
 def _check_kl_config(c):
+    _check_counts(c, ('in_channels', 'out_channels', 'layers_per_block', 'latent_channels', 'norm_num_groups'),
+                  ('block_out_channels',))
     n = len(c['block_out_channels'])
     for key,only in ('down_block_types', 'DownEncoderBlock2D'), ('up_block_types', 'UpDecoderBlock2D'):
-        if c[key] is not None and list(c[key]) != [only]*n:
-            raise ValueError(f'{key} is {list(c[key])}, expected {only!r} {n} times, one for each of block_out_channels')
+        if c[key] is not None and (not isinstance(c[key], (list, tuple)) or list(c[key]) != [only]*n):
+            raise ValueError(f'{key} is {c[key]}, expected {only!r} {n} times, one for each of block_out_channels')
     if c['act_fn'] not in ('silu', 'swish'): raise ValueError(f"act_fn is {c['act_fn']!r}, expected 'silu'")
     bad = [nf for nf in c['block_out_channels'] if nf % c['norm_num_groups']]
     if bad: raise ValueError(f"block_out_channels {bad} are no multiples of norm_num_groups, {c['norm_num_groups']}")
