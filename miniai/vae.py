@@ -235,15 +235,16 @@ def _read_json(path):
     if not isinstance(config, dict): raise ValueError(f'{path} holds a {type(config).__name__}, expected a dictionary')
     return config
 
+def _check_index(path):
+    if path.exists() and not isinstance(_read_json(path).get('weight_map'), dict):
+        raise ValueError(f"{path} has no 'weight_map', expected the file of each tensor")
+
 def _weight_files(folder, name):
     "The file of that name, or its parts as its index lists them, or the variant in half precision"
     stem, index = name.removesuffix('.safetensors'), folder/f'{name}.index.json'
     if (folder/name).exists(): return [folder/name]
-    if index.exists():
-        parts = _read_json(index).get('weight_map')
-        if not isinstance(parts, dict) or not parts:
-            raise ValueError(f"{index} has no 'weight_map', expected the file of each tensor")
-        return [folder/o for o in sorted(set(parts.values()))]
+    _check_index(index)
+    if index.exists(): return [folder/o for o in sorted(set(_read_json(index)['weight_map'].values()))]
     if (folder/f'{stem}.fp16.safetensors').exists(): return [folder/f'{stem}.fp16.safetensors']
     pickled = sorted(p.name for p in folder.iterdir() if p.suffix in _pickled)
     if pickled:
@@ -335,14 +336,12 @@ class Pretrained(nn.Module):
         save_file(state, folder/self.weights_name, metadata={'format': 'pt'})
 
 # %% ../nbs/31_vae.ipynb #91eb38a8
-def _is_count(v): return isinstance(v, int) and not isinstance(v, bool) and v > 0
-
 def _check_counts(c, keys, lists):
     "A `ValueError` unless these keys of a configuration are whole numbers above 0, and those lists of such"
     for k in keys:
-        if not _is_count(c[k]): raise ValueError(f'{k} is {c[k]!r}, expected a whole number above 0')
+        if type(c[k]) is not int or c[k] < 1: raise ValueError(f'{k} is {c[k]!r}, expected a whole number above 0')
     for k in lists:
-        if not isinstance(c[k], (list, tuple)) or not c[k] or not all(map(_is_count, c[k])):
+        if not isinstance(c[k], (list, tuple)) or not c[k] or any(type(v) is not int or v < 1 for v in c[k]):
             raise ValueError(f'{k} is {c[k]!r}, expected a list of whole numbers above 0')
 
 def _check_kl_config(c):
