@@ -236,14 +236,16 @@ def _read_json(path):
     return config
 
 def _check_index(path):
-    if path.exists() and not isinstance(_read_json(path).get('weight_map'), dict):
+    if not isinstance(_read_json(path).get('weight_map'), dict):
         raise ValueError(f"{path} has no 'weight_map', expected the file of each tensor")
+    for o in _read_json(path)['weight_map'].values():
+        if not (path.parent/o).exists(): raise ValueError(f'{path} lists {o}, which is not there')
 
 def _weight_files(folder, name):
     "The file of that name, or its parts as its index lists them, or the variant in half precision"
     stem, index = name.removesuffix('.safetensors'), folder/f'{name}.index.json'
     if (folder/name).exists(): return [folder/name]
-    _check_index(index)
+    if index.exists(): _check_index(index)
     if index.exists(): return [folder/o for o in sorted(set(_read_json(index)['weight_map'].values()))]
     if (folder/f'{stem}.fp16.safetensors').exists(): return [folder/f'{stem}.fp16.safetensors']
     pickled = sorted(p.name for p in folder.iterdir() if p.suffix in _pickled)
@@ -257,7 +259,6 @@ def _read_weights(path):
     from safetensors.torch import load_file
     if path.suffix != '.safetensors':
         raise ValueError(f'{path} is no safetensors file; pickled weights can run code and are not opened')
-    if not path.exists(): raise FileNotFoundError(f'there is no {path.name} in {path.parent}, which its index lists')
     try: return load_file(path)
     except SafetensorError as e: raise ValueError(f'{path} is no safetensors file, or is damaged: {e}') from None
 
