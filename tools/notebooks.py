@@ -129,7 +129,11 @@ def all_or_nothing(stem):
     try: yield record
     except BaseException:
         for p in kept(): p.unlink()
-        for p,data in before.items(): p.write_bytes(data)
+        for d in sorted((p for f in folders for p in f.rglob('*') if p.is_dir()), reverse=True):
+            if not any(d.iterdir()): d.rmdir()       # a folder that only this run had
+        for p,data in before.items():
+            p.parent.mkdir(parents=True, exist_ok=True)
+            p.write_bytes(data)
         raise
 
 def finish_record(path, nb, secs):
