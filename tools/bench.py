@@ -188,10 +188,34 @@ def unets(n=64):
     return res
 
 
+def pipelines(n=9, steps=25):
+    "A batch of pictures by 34's pipeline over that of Diffusers on the same folder: DDIM, guidance, the same latents"
+    from diffusers import StableDiffusionPipeline
+    from miniai.core import _assets
+    from miniai.stable_diffusion import load_tiny_sd
+    ours   = load_tiny_sd()
+    theirs = StableDiffusionPipeline.from_pretrained(_assets()/'tiny-stable-diffusion', torch_dtype=torch.float32).to(def_device)
+    theirs.set_progress_bar_config(disable=True)
+    prompts, z = ['a small red star above a large blue house at night']*n, torch.randn(n, 4, 16, 16, device=def_device)
+    def mine():  return ours(prompts, progress=False, steps=steps, guidance=4., latents=z)
+    def other(): return 2*theirs(prompts, num_inference_steps=steps, guidance_scale=4., latents=z, output_type='pt').images-1
+    print(f'  largest difference of a pixel: {(mine()-other()).abs().max()*127.5:.3f}/255')
+    times = []
+    def timed():
+        start = perf_counter()
+        mine()
+        if def_device == 'cuda': torch.cuda.synchronize()
+        times.append(perf_counter()-start)
+    res = interleaved(timed, other, tries=5)
+    print(f'  {statistics.median(times)/n:.3f} seconds a picture (at most .25 on two free cores)')
+    return res
+
+
 benches = {'import miniai.learner over import torch (at most 2)': import_cost,
            'a step of TrainLearner over a bare loop (at most 1.03)': overhead,
            'five epochs of the residual network, images one at a time in float32, over the fast way (at least 3)': fast_training,
-           "a training step of 28's U-Net over that of Diffusers' UNet2DModel of the same channels (at most 1)": unets}
+           "a training step of 28's U-Net over that of Diffusers' UNet2DModel of the same channels (at most 1)": unets,
+           "a batch of pictures by 34's pipeline over Diffusers' StableDiffusionPipeline (at most .83)": pipelines}
 
 if __name__ == '__main__':
     print(f'{def_device}, {torch.get_num_threads()} threads, PyTorch {torch.__version__}; median of nine in turns, and the middle half')
