@@ -617,7 +617,7 @@ def _check_target(folder):
 
 # %% ../nbs/34_stable_diffusion.ipynb #475757ad
 class StableDiffusion:
-    "From prompts to pictures, called with prompts and whatever `sample` takes"
+    "From prompts to pictures: a call yields the states of a sampler, `pictures` and `images` give what is at the end"
     def __init__(self,
         tokenizer,   # `CLIPTokenizer`
         text_encoder,# `CLIPTextModel`
@@ -659,18 +659,18 @@ class StableDiffusion:
             return base + guidance*(x0-base)
         return denoise
 
-    def denoiser(self, prompts, negative='', guidance=7.5):
-        "A denoiser that follows prompts, away from the negative prompt or prompts. Raises what `sample` raises"
+    def denoiser(self, prompts, negative_prompt='', guidance=7.5):
+        "A denoiser that follows prompts, away from the negative prompt or prompts. Raises what a call raises"
         prompts = _as_prompts(prompts)
         _check_weight(guidance)
-        return self.guided(self.embed(prompts), self.embed(_as_negative(negative, len(prompts))), guidance)
+        return self.guided(self.embed(prompts), self.embed(_as_negative(negative_prompt, len(prompts))), guidance)
 
     @torch.no_grad()
-    def sample(self,
+    def __call__(self,
         prompts,          # a text, or a list of n
-        steps:int=25,     # of the sampler
+        negative_prompt='', # to lead away from: a text, or n of them
         guidance:float=7.5, # weight: 0 ignores the prompt, 1 is without guidance
-        negative='',      # prompt to lead away from: a text, or n of them
+        steps:int=25,     # of the sampler
         sampler='ddim',   # one of `samplers`, by name, or a function from a denoiser, noise and noise levels to states
         image=None,       # to start from: (n,3,h,w), or one for all, in [-1,1]
         strength:float=.8,# with `image`: fraction of the steps that are taken
@@ -686,7 +686,7 @@ class StableDiffusion:
         if image is not None:
             sigmas = sigmas[steps-_n_steps(steps, strength):]
             start  = self.encode(image, generator).expand(shape)
-        denoise = self.denoiser(prompts, negative, guidance)
+        denoise = self.denoiser(prompts, negative_prompt, guidance)
         empty   = torch.empty(shape, device=self.device, dtype=self.dtype)
         noise   = normal_like(empty, generator) if latents is None else latents.to(empty)
         x  = c.first_std(sigmas[0].item(), sampler)*noise if image is None else start + sigmas[0].item()*noise
@@ -710,20 +710,23 @@ class StableDiffusion:
         "Pictures (n,3,h,w) in [-1,1] of latents"
         return self.vae.decode(z/self.vae.config['scaling_factor']).clamp(-1, 1)
 
-    def __call__(self,
+    def pictures(self,
         prompts,       # a text, or a list of n
         progress=True, # show a bar?
-        **kw           # as for `sample`
-    )->torch.Tensor:   # pictures (n,3,h,w) in [-1,1]
-        "Pictures of prompts. Raises what `sample` raises"
-        states, total = self.sample(prompts, **kw), kw.get('steps', 25)
+        **kw           # as for a call
+    )->torch.Tensor:   # (n,3,h,w) in [-1,1]
+        "The pictures at the end. Raises what a call raises"
+        states, total = self(prompts, **kw), kw.get('steps', 25)
         if kw.get('image') is not None: total = _n_steps(total, kw.get('strength', .8))
         for s in tqdm(states, total=total, disable=not progress, leave=False): pass
         return self.decode(s.x)
 
-    def images(self, prompts, **kw)->list:
-        "The same as PIL images"
-        x = (self(prompts, **kw).float()*127.5+127.5).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+    def images(self,
+        prompts, # a text, or a list of n
+        **kw     # as for `pictures`
+    )->list:     # of n
+        "The pictures at the end, as PIL images"
+        x = (self.pictures(prompts, **kw).float()*127.5+127.5).round().byte().permute(0, 2, 3, 1).cpu().numpy()
         return list(map(PIL.Image.fromarray, x))
 
 # %% ../nbs/34_stable_diffusion.ipynb #a9bb189e
