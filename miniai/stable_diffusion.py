@@ -83,8 +83,8 @@ class FeedForward(nn.Module):
 # %% ../nbs/34_stable_diffusion.ipynb #d9cb91c3
 def _attend(q, k, v, mask=None):
     "Fused attention, which keeps no weights, on a GPU and for large maps; plain attention otherwise"
-    small = q.shape[-2]*k.shape[-2] <= 2**20                                # there plain attention is faster on a CPU,
-    plain = q.device.type == 'cpu' and (small or torch.is_grad_enabled())   # and so is its backward pass
+    small = q.shape[-2]*k.shape[-2] <= 2**20                                # weights that memory has room for
+    plain = q.device.type == 'cpu' and (small or torch.is_grad_enabled())
     return (attention if plain else F.scaled_dot_product_attention)(q, k, v, mask)
 
 class CrossAttention(MultiHeadAttention):
@@ -258,13 +258,26 @@ def _whole(v): return isinstance(v, numbers.Integral) and not isinstance(v, bool
 def _each(v, n): return list(v) if isinstance(v, (list, tuple)) else [v]*n
 
 def _check_unet_config(c):
-    chans, n = c['block_out_channels'], len(c['block_out_channels'])
+    chans = c['block_out_channels']
+    if not isinstance(chans, (list, tuple)) or not chans or not all(map(_whole, chans)):
+        raise ValueError(f'block_out_channels is {chans!r}, expected a list of whole numbers above 0')
+    n = len(chans)
+    for key in 'flip_sin_to_cos', 'use_linear_projection':
+        if not isinstance(c[key], bool): raise ValueError(f'{key} is {c[key]!r}, expected True or False')
+    for key,low in ('norm_eps', 0), ('freq_shift', -math.inf):
+        v = c[key]
+        if isinstance(v, bool) or not isinstance(v, numbers.Real) or not low < v < math.inf:
+            raise ValueError(f'{key} is {v!r}, expected a finite number{" above 0" if low == 0 else ""}')
+    sides = c['sample_size']
+    if sides is not None and not (all(map(_whole, _each(sides, 2))) and len(_each(sides, 2)) == 2):
+        raise ValueError(f'sample_size is {sides!r}, expected a whole number above 0, or height and width')
     for key,way in ('down_block_types', 'Down'), ('up_block_types', 'Up'):
         known = f'{way}Block2D', f'CrossAttn{way}Block2D'
-        if len(c[key]) != n or any(o not in known for o in c[key]):
-            raise ValueError(f'{key} is {list(c[key])}, expected {n} of {" and ".join(known)}, '
+        if not isinstance(c[key], (list, tuple)) or len(c[key]) != n or any(o not in known for o in c[key]):
+            raise ValueError(f'{key} is {c[key]!r}, expected {n} of {" and ".join(known)}, '
                              'one for each of block_out_channels')
-    for key in 'in_channels', 'out_channels', 'layers_per_block', 'norm_num_groups', 'cross_attention_dim':
+    for key in ('in_channels', 'out_channels', 'layers_per_block', 'norm_num_groups', 'cross_attention_dim',
+                'addition_embed_type_num_heads'):
         if not _whole(c[key]): raise ValueError(f'{key} is {c[key]!r}, expected one whole number above 0')
     for key in 'attention_head_dim', 'transformer_layers_per_block':
         v = _each(c[key], n)
@@ -283,6 +296,9 @@ def _check_unet_config(c):
 
 def _check_unet_input(model, x, t, context):
     _check_maps(x, model.config['in_channels'], model.multiple, 'latents')
+    dtype = model.conv_in.weight.dtype
+    if x.dtype != dtype and not torch.is_autocast_enabled(x.device.type):
+        raise TypeError(f'latents are {x.dtype}, and the weights {dtype}; expected the same')
     if not torch.is_tensor(t) or t.shape != (len(x),):
         kind = f'a tensor of shape {tuple(t.shape)}' if torch.is_tensor(t) else repr(t)
         raise ValueError(f'the steps are {kind}, expected a tensor ({len(x)},): one for each of the latents')
@@ -296,7 +312,7 @@ class UNet2DConditionModel(Pretrained):
     """Stable Diffusion's U-Net (Rombach et al. 2022), with Diffusers' configuration and parameter names: called with
     latents, steps and the hidden states of prompts"""
     about   = {'_class_name': 'UNet2DConditionModel'}
-    ignored = 'upcast_attention',                                           # fused attention sums up in float32 anyway
+    ignored = 'upcast_attention',                                           # on a GPU fused attention sums in float32
     def __init__(self,
         sample_size:int=None,            # height and width of the latents in training; changes nothing
         in_channels:int=4,               # channels of the latents
@@ -382,14 +398,32 @@ class UNet2DConditionModel(Pretrained):
 def _check_schedule_config(c):
     kinds = {'beta_schedule': _tables, 'prediction_type': _denoisers, 'timestep_spacing': _spacings}
     for key,known in kinds.items():
-        if c[key] not in known: raise ValueError(f'{key} is {c[key]!r}, expected {", ".join(map(repr, known))}')
+        if not isinstance(c[key], str) or c[key] not in known:
+            raise ValueError(f'{key} is {c[key]!r}, expected {", ".join(map(repr, known))}')
     if not _whole(c['num_train_timesteps']) or c['num_train_timesteps'] < 2:
         raise ValueError(f"num_train_timesteps is {c['num_train_timesteps']!r}, expected a whole number above 1")
     if not (c['steps_offset'] == 0 or _whole(c['steps_offset'])):
         raise ValueError(f"steps_offset is {c['steps_offset']!r}, expected a whole number from 0")
+    for key in 'set_alpha_to_one', 'rescale_betas_zero_snr':
+        if not isinstance(c[key], bool): raise ValueError(f'{key} is {c[key]!r}, expected True or False')
+    _check_betas(c['beta_start'], c['beta_end'])
 
-def _check_steps(n, n_all, offset=0, stride=None):
+def _check_betas(first, last):
+    real = all(isinstance(b, numbers.Real) and not isinstance(b, bool) for b in (first, last))
+    if not real or not 0 < first <= last < 1:
+        raise ValueError(f'variances from {first!r} to {last!r}, expected numbers above 0 and below 1 that don\'t fall')
+
+def _as_sampler(sampler):
+    if isinstance(sampler, str) and sampler in samplers: return samplers[sampler]
+    if not callable(sampler):
+        raise ValueError(f'sampler {sampler!r}, expected {", ".join(map(repr, samplers))}, or a function like them')
+    return sampler
+
+def _check_count(n):
     if not _whole(n): raise ValueError(f'{n!r} steps, expected a whole number above 0')
+
+def _check_steps(n, n_all):
+    _check_count(n)
     if n > n_all: raise ValueError(f'{n} steps, and the schedule has room for {n_all}')
 
 def _check_top(ts, n, n_all):
@@ -409,7 +443,10 @@ _by_class   = dict(DDIMScheduler={}, DDPMScheduler={}, PNDMScheduler=dict(set_al
 
 # %% ../nbs/34_stable_diffusion.ipynb #34d69382
 def scaled_linear_abars(n, beta_min, beta_max):
-    "The table of signal levels (n,) whose roots of the variances rise evenly: Stable Diffusion's"
+    """The table of signal levels (n,) whose roots of the variances rise evenly: Stable Diffusion's. Raises `ValueError`
+    for a number of steps below 1, and variances out of range"""
+    _check_count(n)
+    _check_betas(beta_min, beta_max)
     return (1-torch.linspace(beta_min**.5, beta_max**.5, n, dtype=torch.double).square()).cumprod(0)
 
 _tables    = {'linear': linear_abars, 'scaled_linear': scaled_linear_abars,
@@ -423,7 +460,10 @@ def ddim(denoise, x, sigmas):
 
 samplers = dict(ddim=ddim, euler=euler, euler_ancestral=euler_ancestral, heun=heun, lms=lms, dpmpp_2m=dpmpp_2m)
 
-def _name_of(sampler): return next((k for k,f in samplers.items() if sampler in (k, f)), None)
+def _name_of(sampler):
+    "The name of one of `samplers`, None for another function. Raises `ValueError` for another name"
+    f = _as_sampler(sampler)
+    return next((k for k,g in samplers.items() if g is f), None)
 
 # %% ../nbs/34_stable_diffusion.ipynb #8a12e421
 class NoiseSchedule:
@@ -455,8 +495,10 @@ class NoiseSchedule:
     ):
         """Keys of the solver are passed over. Raises `ValueError` for another scheduler, unknown keys, and values that
         are not built here"""
+        if not isinstance(config, dict): raise TypeError(f'a configuration is {config!r}, expected a dictionary')
         name = config.get('_class_name', 'DDIMScheduler')
-        if name not in _by_class: raise ValueError(f'a scheduler of class {name}, expected {", ".join(_by_class)}')
+        if not isinstance(name, str) or name not in _by_class:
+            raise ValueError(f'a scheduler of class {name}, expected {", ".join(_by_class)}')
         _check_fixed(name, config, _schedule_fixed)
         known, passed = cls.keys(), {*_schedule_fixed, *_of_solvers}
         unknown = [k for k in config if k[0] != '_' and k not in known and k not in passed]
@@ -511,16 +553,25 @@ class NoiseSchedule:
         sampler='ddim' # name or function
     )->float:
         "Standard deviation of the noise to begin with"
+        name  = _name_of(sampler)
         alone = 'euler', 'euler_ancestral', 'heun', 'lms'                   # Diffusers' habit, see above
-        if self.config['timestep_spacing'] != 'leading' and _name_of(sampler) in alone: return sigma
+        if self.config['timestep_spacing'] != 'leading' and name in alone: return sigma
         return math.sqrt(1+sigma**2)
 
 # %% ../nbs/34_stable_diffusion.ipynb #17d0a009
 _networks = dict(text_encoder=CLIPTextModel, unet=UNet2DConditionModel, vae=AutoencoderKL)
 _parts    = ('tokenizer', 'scheduler', *_networks)
+_pipelines = 'StableDiffusionPipeline', 'StableDiffusionImg2ImgPipeline'
 
 def _check_parts(sd):
     "Raise unless the parts belong together"
+    for k,kind in dict(tokenizer=CLIPTokenizer, schedule=NoiseSchedule, **_networks).items():
+        part = getattr(sd, k)
+        if not isinstance(part, kind): raise TypeError(f'{k} is a {type(part).__name__}, expected a {kind.__name__}')
+    places = {k: next(getattr(sd, k).parameters()) for k in _networks}
+    if len({(p.device, p.dtype) for p in places.values()}) > 1:
+        raise ValueError('expected all networks on one device and of one dtype, not '
+                         + ', '.join(f'{k} on {p.device} of {p.dtype}' for k,p in places.items()))
     text, unet, vae = (getattr(sd, k).config for k in _networks)
     if text['hidden_size'] != unet['cross_attention_dim']:
         raise ValueError(f"the text encoder's hidden states have {text['hidden_size']} channels, and the U-Net wants "
@@ -533,14 +584,17 @@ def _check_parts(sd):
                          f"encoder for {text['vocab_size']} and {text['max_position_embeddings']}")
 
 def _as_prompts(prompts, what='prompt'):
-    prompts = [prompts] if isinstance(prompts, str) else list(prompts)
+    if isinstance(prompts, str): prompts = [prompts]
+    if isinstance(prompts, (bytes, bytearray, dict)) or not fc.is_iter(prompts):
+        raise TypeError(f'{what}s are {prompts!r}, expected a text or a list of texts')
+    prompts = list(prompts)
     if not prompts: raise ValueError(f'no {what} at all, expected a text, or a list of at least one')
     for p in prompts:
         if not isinstance(p, str): raise TypeError(f'a {what} is {p!r}, expected a text (str)')
     return prompts
 
 def _as_negative(negative, n):
-    if isinstance(negative, str): return [negative]*n
+    if negative is None or isinstance(negative, str): return [negative or '']*n
     negative = _as_prompts(negative, 'negative prompt')
     if len(negative) != n:
         raise ValueError(f'{len(negative)} negative prompts for {n} prompts, expected one, or as many')
@@ -550,11 +604,22 @@ def _check_weight(w):
     if isinstance(w, bool) or not isinstance(w, numbers.Real) or not 0 <= w < math.inf:
         raise ValueError(f'guidance {w!r}, expected a finite number from 0')
 
-def _as_sampler(sampler):
-    if callable(sampler): return sampler
-    if sampler not in samplers:
-        raise ValueError(f'sampler {sampler!r}, expected {", ".join(map(repr, samplers))}, or a function like them')
-    return samplers[sampler]
+def _check_states(states, sampler):
+    "The states of a sampler, one after the other; raise if they are none"
+    name = f'the sampler {getattr(sampler, "__name__", type(sampler).__name__)}'
+    if not fc.is_iter(states): raise TypeError(f'{name} gave a {type(states).__name__}, expected a generator of states')
+    n = 0
+    for s in states:
+        if not torch.is_tensor(getattr(s, 'x', None)):
+            raise TypeError(f'{name}: state {n} is a {type(s).__name__} without a tensor `x`')
+        yield s
+        n += 1
+    if not n: raise ValueError(f'{name} gave no state, expected one after each step')
+
+def _check_end(x, kw):
+    if not x.isfinite().all():
+        said = ', '.join(f'{k} {kw[k]!r}' for k in ('sampler', 'steps', 'guidance') if k in kw) or 'default settings'
+        raise ValueError(f'the latents diverged to NaN or infinity ({said}; weights of {x.dtype})')
 
 def _n_steps(steps, strength):
     "How many of the steps are taken with a start image"
@@ -564,28 +629,38 @@ def _n_steps(steps, strength):
     if not n: raise ValueError(f'strength {strength} of {steps} steps is not one step; more of either is needed')
     return n
 
-def _check_start(image, n, multiple):
+def _check_images(image, multiple, what='start images'):
     if not torch.is_tensor(image):
-        raise TypeError(f'a start image is a {type(image).__name__}, expected a tensor (n,3,h,w)')
-    _check_maps(image, 3, multiple, 'start images')
+        raise TypeError(f'{what} are a {type(image).__name__}, expected a tensor (n,3,h,w)')
+    _check_maps(image, 3, multiple, what)
+    if not -1.01 <= image.min() <= image.max() <= 1.01:                     # of NaN neither holds
+        raise ValueError(f'{what} from {image.min():.3g} to {image.max():.3g}, expected numbers in [-1,1]')
+
+def _check_start(image, n, multiple):
+    _check_images(image, multiple)
     if len(image) not in (1, n):
         raise ValueError(f'{len(image)} start images for {n} prompts, expected one, or as many')
-    if not -1.01 <= image.min() <= image.max() <= 1.01:                     # of NaN neither holds
-        raise ValueError(f'start images from {image.min():.3g} to {image.max():.3g}, expected numbers in [-1,1]')
+
+def _check_drawn(latents, generator):
+    if latents is not None and not (torch.is_tensor(latents) and latents.is_floating_point()):
+        raise TypeError(f'latents are {getattr(latents, "dtype", type(latents).__name__)}, expected a tensor of floats')
+    if generator is not None and not isinstance(generator, torch.Generator):
+        raise TypeError(f'generator is {generator!r}, expected a torch.Generator')
 
 def _latent_shape(sd, n, image, latents, size):
     "Shape of the latents, by what is given; raise if it doesn't fit"
     k, deep, side = sd.vae.multiple, sd.unet.multiple, sd.unet.config['sample_size']
     if size is None and image is not None: size = tuple(image.shape[2:])
     if size is None and latents is not None: size = tuple(k*o for o in latents.shape[-2:])
-    if size is None: size = (k*(side or 64),)*2
-    if len(size) != 2 or not all(_whole(o) and o % (k*deep) == 0 for o in size):
-        raise ValueError(f'pictures of size {size}, expected height and width, multiples of {k*deep}')
+    if size is None: size = [k*o for o in _each(side or 64, 2)]
+    if _whole(size): size = size, size
+    if not isinstance(size, (list, tuple)) or len(size) != 2 or not all(_whole(o) and o % (k*deep) == 0 for o in size):
+        raise ValueError(f'pictures of size {size!r}, expected height and width, multiples of {k*deep}')
     if image is not None and tuple(image.shape[2:]) != tuple(size):
         raise ValueError(f'a start image of size {tuple(image.shape[2:])} for pictures of size {tuple(size)}')
     shape = (n, sd.unet.config['in_channels'], size[0]//k, size[1]//k)
-    if latents is not None and (not torch.is_tensor(latents) or tuple(latents.shape) != shape):
-        raise ValueError(f'latents of shape {tuple(getattr(latents, "shape", ()))}, expected {shape}')
+    if latents is not None and tuple(latents.shape) != shape:
+        raise ValueError(f'latents of shape {tuple(latents.shape)}, expected {shape}')
     if latents is not None and not latents.isfinite().all(): raise ValueError('the latents hold NaN or infinity')
     return shape
 
@@ -593,14 +668,15 @@ def _warn_unknown(tokenizer, prompts):
     "Say which words a tokenizer that was learned on few spells out of pieces; large ones are meant to"
     if len(tokenizer.merges) > 10_000: return
     words = [w for p in prompts for w in split_words(normalise(p)) if len(tokenizer.word_ids(w)) > 1]
+    words = [repr(w if len(w) <= 20 else w[:20]+'…') for w in dict.fromkeys(words)]
     if words: warnings.warn('words that the tokenizer has not learned, and spells out of pieces: '
-                            + _some([repr(w) for w in dict.fromkeys(words)], 8), stacklevel=4)
+                            + _some(words, 8), stacklevel=4)
 
 def _check_index(folder):
     if folder.is_file():
         raise ValueError(f"{folder} is a file, expected a folder of a pipeline, with model_index.json")
     kind = _read_json(folder/'model_index.json').get('_class_name')
-    if kind not in ('StableDiffusionPipeline', 'StableDiffusionImg2ImgPipeline'):
+    if kind not in _pipelines:
         raise ValueError(f'{folder} holds a {kind}, expected a StableDiffusionPipeline')
     missing = [k for k in _parts if not (folder/k).is_dir()]
     if missing:
@@ -611,9 +687,19 @@ def _check_finite(net, where):
         if not v.isfinite().all(): raise ValueError(f'{where}: {k} holds NaN or infinity')
 
 def _check_target(folder):
-    ours = folder.is_dir() and (not any(folder.iterdir()) or (folder/'model_index.json').exists())
-    if folder.exists() and not ours:
+    "Raise rather than replace what is more than a folder of a pipeline"
+    if not folder.exists(): return
+    if not folder.is_dir(): raise ValueError(f'{folder} is a file; it is not replaced')
+    names = sorted(p.name for p in folder.iterdir())
+    kind  = _read_json(folder/'model_index.json').get('_class_name') if 'model_index.json' in names else None
+    if names and kind not in _pipelines:
         raise ValueError(f'{folder} exists and is no folder of a pipeline; it is not replaced')
+    other = [k for k in names if k not in (*_parts, 'model_index.json', 'safety_checker', 'feature_extractor')]
+    if other: raise ValueError(f'{folder} holds {other[0]!r}, which is no part of a pipeline; it is not replaced')
+
+def _check_dtype(dtype):
+    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
+        raise TypeError(f'dtype {dtype!r}, expected one of floating point, such as torch.float16')
 
 # %% ../nbs/34_stable_diffusion.ipynb #475757ad
 class StableDiffusion:
@@ -625,7 +711,7 @@ class StableDiffusion:
         vae,         # `AutoencoderKL`
         schedule     # `NoiseSchedule`
     ):
-        "Raises `ValueError` for parts that don't belong together"
+        "Raises `TypeError` for other parts, `ValueError` for parts that don't belong together"
         self.tokenizer, self.text_encoder, self.schedule = tokenizer, text_encoder, schedule
         self.unet, self.vae = unet, vae
         _check_parts(self)
@@ -639,8 +725,9 @@ class StableDiffusion:
     def embed(self, prompts):
         "Hidden states (n,L,d) of a text or a list. Warns of what is cut off, and of unknown words"
         prompts = _as_prompts(prompts)
+        ids = self.tokenizer(prompts)                                       # (n,L)
         _warn_unknown(self.tokenizer, prompts)
-        return self.text_encoder(self.tokenizer(prompts).to(self.device))[0]
+        return self.text_encoder(ids.to(self.device))[0]
 
     def guided(self,
         hidden:torch.Tensor,   # hidden states to follow (n,L,d)
@@ -667,8 +754,9 @@ class StableDiffusion:
 
     @torch.no_grad()
     def __call__(self,
-        prompts,          # a text, or a list of n
+        prompts,            # a text, or a list of n
         negative_prompt='', # to lead away from: a text, or n of them
+        *,
         guidance:float=7.5, # weight: 0 ignores the prompt, 1 is without guidance
         steps:int=25,     # of the sampler
         sampler='ddim',   # one of `samplers`, by name, or a function from a denoiser, noise and noise levels to states
@@ -676,10 +764,11 @@ class StableDiffusion:
         strength:float=.8,# with `image`: fraction of the steps that are taken
         latents=None,     # normal noise (n,c,h/k,w/k) to begin with (default: drawn)
         generator=None,   # `torch.Generator` for all that is drawn, on any device
-        size=None         # height and width of the pictures (default: those of training)
+        size=None         # height and width of the pictures, or one number for both (default: those of training)
     ):                    # a generator of states: `i`, `x`, `sigma`, `x0`; the last `x` are the latents of the pictures
         "Raises `ValueError` or `TypeError` for arguments that make no sense, before the first step"
         prompts, f, c = _as_prompts(prompts), _as_sampler(sampler), self.schedule
+        _check_drawn(latents, generator)
         if image is not None: _check_start(image, len(prompts), self.vae.multiple)
         shape  = _latent_shape(self, len(prompts), image, latents, size)
         sigmas = c.sigmas(steps, sampler)                                   # (steps+1,)
@@ -691,7 +780,7 @@ class StableDiffusion:
         noise   = normal_like(empty, generator) if latents is None else latents.to(empty)
         x  = c.first_std(sigmas[0].item(), sampler)*noise if image is None else start + sigmas[0].item()*noise
         kw = dict(generator=generator) if 'generator' in inspect.signature(f).parameters else {}
-        return self._states(f(denoise, x, sigmas, **kw), sigmas[-1].item())
+        return self._states(_check_states(f(denoise, x, sigmas, **kw), f), sigmas[-1].item())
 
     @torch.no_grad()
     def _states(self, states, end):
@@ -702,6 +791,7 @@ class StableDiffusion:
     @torch.no_grad()
     def encode(self, x, generator=None):
         "Latents of pictures (n,3,h,w) in [-1,1]: a draw from the encoder, scaled"
+        _check_images(x, self.vae.multiple, 'pictures')
         x = x.to(self.device, self.dtype)
         return self.vae.encode(x).sample(generator)*self.vae.config['scaling_factor']
 
@@ -712,6 +802,7 @@ class StableDiffusion:
 
     def pictures(self,
         prompts,       # a text, or a list of n
+        *,
         progress=True, # show a bar?
         **kw           # as for a call
     )->torch.Tensor:   # (n,3,h,w) in [-1,1]
@@ -719,6 +810,7 @@ class StableDiffusion:
         states, total = self(prompts, **kw), kw.get('steps', 25)
         if kw.get('image') is not None: total = _n_steps(total, kw.get('strength', .8))
         for s in tqdm(states, total=total, disable=not progress, leave=False): pass
+        _check_end(s.x, kw)
         return self.decode(s.x)
 
     def images(self,
@@ -740,6 +832,7 @@ def from_folder(cls:StableDiffusion,
     Raises `FileNotFoundError` for a part that is missing; `ValueError` for another pipeline or other networks, pickled
     weights, NaN or infinity, by name"""
     folder = Path(folder)
+    _check_dtype(dtype)
     _check_index(folder)
     nets = {k: make.from_folder(folder/k, dtype, device) for k,make in _networks.items()}
     for k,net in nets.items():
@@ -779,8 +872,9 @@ def save(self:StableDiffusion,
     dtype=None # of the weights in the files, such as `torch.float16` (default: as they are)
 ):
     """Write a folder that Diffusers' `StableDiffusionPipeline` loads. Raises `ValueError` rather than replace a folder
-    of something else"""
+    of something else, or of something more; `TypeError` for weights that are no floats"""
     folder = Path(folder).absolute()
+    if dtype is not None: _check_dtype(dtype)
     _check_target(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f'.{folder.name}-') as tmp:
@@ -788,7 +882,7 @@ def save(self:StableDiffusion,
         _write_parts(self, new, dtype)
         if folder.exists(): folder.rename(old)
         try: new.rename(folder)
-        except OSError:
+        except BaseException:                                               # an interrupted kernel, too
             if old.exists(): old.rename(folder)
             raise
 
