@@ -1236,6 +1236,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                        'miniai/text_to_image.py'),
                                       'miniai.text_to_image.TextToImageCB.before_batch': ( 'text_to_image.html#texttoimagecb.before_batch',
                                                                                            'miniai/text_to_image.py'),
+                                      'miniai.text_to_image._check_batch': ('text_to_image.html#_check_batch', 'miniai/text_to_image.py'),
+                                      'miniai.text_to_image._check_steps': ('text_to_image.html#_check_steps', 'miniai/text_to_image.py'),
                                       'miniai.text_to_image.attention_maps': ( 'text_to_image.html#attention_maps',
                                                                                'miniai/text_to_image.py'),
                                       'miniai.text_to_image.logit_normal_steps': ( 'text_to_image.html#logit_normal_steps',

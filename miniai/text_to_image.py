@@ -45,6 +45,16 @@ class RegisterReader(nn.Module):
         last = hidden[:,-len(self.heads):]                                  # (n,8,d)
         return [head(last[:,i]).float() for i,head in enumerate(self.heads)]
 
+# %% ../nbs/34b_text_to_image.ipynb #e52a3ce3
+def _check_steps(n, std):
+    if n < 1 or not 0 < std < math.inf: raise ValueError(f'n={n}, std={std}; expected n >= 1 and a finite std above 0')
+
+def _check_batch(z, ids, null):
+    if z.ndim != 4 or len(z) != len(ids):
+        raise ValueError(f'latents of shape {tuple(z.shape)} and {len(ids)} captions, expected (n,c,h,w) and n captions')
+    if ids.shape[1:] != null.shape[1:]:
+        raise ValueError(f'captions of {ids.shape[1]} tokens, the empty one has {null.shape[1]}; expected one tokenizer')
+
 # %% ../nbs/34b_text_to_image.ipynb #a2edfd47
 def logit_normal_steps(
     n:int,               # how many
@@ -53,7 +63,8 @@ def logit_normal_steps(
     n_steps:int=1000,    # of the noise schedule
     device='cpu',        # where the result should be
 )->torch.Tensor:         # whole numbers (n,), rising
-    "Steps whose logit is normal (Esser et al. 2024, eq. 19), stratified: one from each n-th part of the distribution"
+    "Steps whose logit is normal (Esser et al. 2024, eq. 19), stratified: one from each n-th part. Raises `ValueError` for numbers out of range"
+    _check_steps(n, std)
     u = (torch.arange(n, device=device) + torch.rand(n, device=device))/n                 # one from each n-th of (0,1)
     t = torch.sigmoid(mean + std*torch.special.ndtri(u.clamp(1e-6, 1-1e-6)))
     return (t*n_steps).long().clamp(max=n_steps-1)
@@ -90,6 +101,7 @@ class TextToImageCB(TrainCB):
 
     def before_batch(self, learn):
         z, ids = learn.batch[0].float(), learn.batch[1]
+        _check_batch(z, ids, self.null)
         if learn.training:
             drop = torch.rand(len(ids), 1, device=ids.device) < self.p
             ids  = torch.where(drop, self.null.to(ids.device), ids)
