@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['scene_schedule', 'with_positions', 'RegisterReader', 'logit_normal_steps', 'TextToImage', 'TextToImageCB',
-           'ClipGradCB', 'scene_unet', 'attention_maps']
+           'ClipGradCB', 'scene_unet', 'SharedTextToImageCB', 'attention_maps']
 
 # %% ../nbs/34b_text_to_image.ipynb #61a2cc9b
 import math
@@ -13,7 +13,7 @@ import torch
 from einops import rearrange
 from torch import nn
 
-from .accel import fast_dtype
+from .accel import AccelerateCB, fast_dtype
 from .clip import CLIPTextModel, n_answers
 from .ddpm import add_noise
 from .learner import Callback, DeviceCB, TrainCB
@@ -123,6 +123,13 @@ def scene_unet():
         down_block_types=['DownBlock2D', 'CrossAttnDownBlock2D', 'CrossAttnDownBlock2D'],
         up_block_types=['CrossAttnUpBlock2D', 'CrossAttnUpBlock2D', 'UpBlock2D'],
         cross_attention_dim=128, attention_head_dim=4, resnet_time_scale_shift='scale_shift')
+
+# %% ../nbs/34b_text_to_image.ipynb #cacdfd0a
+class SharedTextToImageCB(TextToImageCB, AccelerateCB):
+    "A `TextToImageCB` for several processes, each of which has a part of every batch (`AccelerateCB`)"
+    def before_batch(self, learn):
+        TextToImageCB.before_batch(self, learn)
+        AccelerateCB.before_batch(self, learn)
 
 # %% ../nbs/34b_text_to_image.ipynb #042f08ee
 @torch.no_grad()
