@@ -70,14 +70,15 @@ _shapes = {
 side, _scale, _outline = 64, 3, (40,34,44)
 
 def _draw_thing(
-    d,            # `ImageDraw`, on an image that is `scale` times as large
-    kind, colour, # words
-    x, y, r,      # centre and radius, in pixels of the final picture
+    d,        # `ImageDraw`, on an image that is `scale` times as large
+    polygons, # of points in [-1,1]
+    fill,     # (r,g,b)
+    x, y, r,  # centre and radius, in pixels of the final picture
     scale=_scale
 ):
-    for polygon in _shapes[kind]:
+    for polygon in polygons:
         points = [(scale*(x+r*px), scale*(y+r*py)) for px,py in polygon]
-        d.polygon(points, fill=palette[colour])
+        d.polygon(points, fill=fill)
         d.line(points+points[:2], fill=_outline, width=round(4*scale/3), joint='curve')
 
 # %% ../nbs/30_scenes.ipynb #4c1ed0d2
@@ -133,7 +134,7 @@ class Scene:
 def _check_word(word, words, what):
     if word not in words: raise ValueError(f'{what} {word!r}, expected one of {", ".join(words)}')
 
-def _check_scene(s):
+def _check_scene(s, kinds=kinds, colours=colours):
     "Raise unless all words are known, and the relation is there where there are two things"
     if not isinstance(s, Scene): raise TypeError(f'{type(s).__name__}, expected a Scene')
     if not isinstance(s.things, tuple) or not all(isinstance(t, Thing) for t in s.things):
@@ -159,14 +160,17 @@ def _check_order(s):
 _centres = {'one': [(32,32)], 'side by side': [(16,32), (48,32)], 'stacked': [(32,16), (32,48)]}
 
 def draw(
-    scene:Scene # what to draw; a thing without a size is large, one without a place stands in the middle of its part
-)->np.ndarray:  # bytes (64,64,3)
-    "The picture of a scene. Raises `ValueError` for words that the scenes don't have"
-    _check_scene(scene); _check_order(scene)
+    scene:Scene,  # what to draw; a thing without a size is large, one without a place stands in the middle of its part
+    shapes=None,  # further kinds: name -> list of polygons, each a list of points in [-1,1]
+    colours=None, # further colours: name -> (r,g,b)
+)->np.ndarray:    # bytes (64,64,3)
+    "The picture of a scene. Raises `ValueError` for words that neither the scenes nor the further ones have"
+    shapes, fills = _shapes | (shapes or {}), palette | (colours or {})
+    _check_scene(scene, shapes, fills); _check_order(scene)
     im = _background(scene.setting).copy()
     d  = ImageDraw.Draw(im)
     for t,centre in zip(scene.places, _centres[scene.layout]):
-        _draw_thing(d, t.kind, t.colour, *(t.at or centre), sizes[t.size or 'large'])
+        _draw_thing(d, shapes[t.kind], fills[t.colour], *(t.at or centre), sizes[t.size or 'large'])
     return np.array(im.reduce(_scale))                                      # (64,64,3)
 
 # %% ../nbs/30_scenes.ipynb #740d220e
