@@ -17,8 +17,8 @@ help:  ## Show this list
 	@echo
 	@echo "Each target sets up what it needs in $(VENV) first (a few minutes, once). NB=01_matmul picks one notebook."
 
-run: $(STAMP)  ## The tour: see clothes classified by a model trained a moment ago; leaves a page in _run/
-	@$(TOOL)/notebooks.py run
+run: $(STAMP)  ## Paint nine pictures of PROMPT="a small red star above a blue house at night"; leaves a page in _run/
+	@$(TOOL)/paint.py $${PROMPT+"$$PROMPT"}
 
 lab: $(STAMP)  ## Open the notebooks in JupyterLab, on this machine only
 	@$(BIN)/jupyter lab --ServerApp.ip=127.0.0.1 --ServerApp.root_dir="$(CURDIR)" --LabApp.default_url=/lab/tree/nbs/index.ipynb $(if $(filter 0,$(shell id -u)),--allow-root)

@@ -13,7 +13,6 @@ from inspect import signature
 from types import SimpleNamespace
 
 import torch, torch.nn.functional as F
-from diffusers import UNet2DModel
 from torch import nn
 
 from .core import def_device, load_weights
@@ -259,6 +258,7 @@ class UNet(nn.Module):
         patch:int=2,  # side of a patch; height and width are multiples of `patch*2**(len(nfs)-1)`
         n_in:int=1    # channels of the images
     ):
+        from diffusers import UNet2DModel                                   # takes seconds: only where it is needed
         super().__init__()
         n, k = n_in*patch**2, len(nfs)
         self.patch, self.n_in, self.multiple = patch, n_in, patch*2**(k-1)

@@ -82,6 +82,16 @@ def walk():
         browser.close()
     return len(pages), len(w.links), w.faults
 
+def look_at(path):
+    "Open a page from its file; gives what is wrong with it"
+    path = Path(path)
+    with sync_playwright() as p:
+        browser = launch(p)
+        w = Walk(browser, path.parent.as_uri()+'/')
+        w.open(path.name)
+        browser.close()
+    return w.faults
+
 def screenshots(folder, pages=('index.html', '01_matmul.html', 'api/core.html')):
     "Pictures of some pages: light and dark, wide and as narrow as a phone"
     base = serve()

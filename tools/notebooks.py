@@ -1,6 +1,6 @@
-"""Run notebooks: the tour, the whole course at quick scale, or some of them at full scale in place.
+"""Run notebooks: the whole course at quick scale, or some of them at full scale in place.
 
-usage: notebooks.py run | course [NAME ...] | full [NAME ...] | stale | carry NAME ... --why REASON
+usage: notebooks.py course [NAME ...] | full [NAME ...] | stale | carry NAME ... --why REASON
 """
 import argparse, json, os, re, sys, time
 from contextlib import contextmanager
@@ -84,27 +84,6 @@ def table(rows):
     return bad
 
 
-def cell_output(nb, cell_id):
-    "Text that the cell with this id printed"
-    cell = next(c for c in nb.cells if c.get('id') == cell_id)
-    return ''.join(o.get('text', '') for o in cell.outputs)
-
-def run():
-    "The tour: run `index.ipynb`, leave it as a page with its pictures, say where it is and how accurate the model was"
-    from nbconvert import HTMLExporter
-    print('running the tour …')
-    nb, secs, error = execute(nbs/'index.ipynb', MINIAI_FULL='0', MINIAI_SAVE='0')
-    if error: sys.exit(error)
-    for c in nb.cells:                               # links to other notebooks, seen from where the page will be
-        if c.cell_type == 'markdown': c.source = re.sub(r'\]\((?!\w+:|#)([^)]+)\)', r'](../nbs/\1)', c.source)
-    nb.cells = [c for c in nb.cells if 'hide' not in flags(c)]
-    html, _ = HTMLExporter(embed_images=True).from_notebook_node(nb, resources={'metadata': {'name': 'miniai: the tour', 'path': str(nbs)}})
-    page = root/'_run'/'index.html'
-    page.parent.mkdir(exist_ok=True)
-    page.write_text(html, encoding='utf-8')
-    print(cell_output(nb, 'tour-accuracy').strip())
-    print(f'{secs:.0f} seconds; the page with the pictures: {page}')
-
 def course(names):
     "All notebooks (or those named) at quick scale, executed copies in `_course/`"
     out, rows = root/'_course', []
@@ -181,7 +160,7 @@ def carry(names, why):
 
 if __name__ == '__main__':
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('what', choices=['run', 'course', 'full', 'stale', 'carry'])
+    parser.add_argument('what', choices=['course', 'full', 'stale', 'carry'])
     parser.add_argument('names', nargs='*')
     parser.add_argument('--why', help='for carry: what shows that the figures are still those of this code')
     args = parser.parse_args()
@@ -189,5 +168,5 @@ if __name__ == '__main__':
         if not (args.names and args.why): parser.error('carry needs the names of notebooks, and --why')
         carry(args.names, args.why)
         sys.exit()
-    if args.what in ('run', 'stale'): globals()[args.what]()
+    if args.what == 'stale': stale()
     else: globals()[args.what](args.names)

@@ -177,6 +177,23 @@ def site_in_browser():
     if faults: raise Failed('\n'.join(faults))
     return f'{pages} pages, {links} links, every picture shows, the search finds Learner'
 
+def paints(tmp):
+    "The page of `make run` has its pictures and asks nobody for anything; words that the model doesn't know are named"
+    tool, page = [sys.executable, str(root/'tools'/'paint.py')], Path(tmp)/'index.html'
+    for prompt,says in ('a cat at night', "never seen 'cat'. It knows things: circle"), ('  ', 'an empty prompt'):
+        try: sh(*tool, prompt, '--out', tmp)
+        except Failed as e: said = str(e)
+        else: raise Failed(f'the prompt {prompt!r} was painted')
+        if says not in said: raise Failed(f'the prompt {prompt!r}: expected {says!r} in what is said, got {said!r}')
+    said = sh(*tool, '--out', tmp)
+    text = page.read_text(encoding='utf-8')
+    if str(page) not in said: raise Failed(f'expected the path of the page, got {said!r}')
+    if text.count('<figure><img') != 9 or text.count('<img') != text.count(' alt="') or 'http' in text:
+        raise Failed('expected nine pictures and an animation, each with a text in its place, and no address')
+    from browse import browser_path, look_at
+    if browser_path() and (faults := look_at(page)): raise Failed('\n'.join(faults))
+    return said.strip().splitlines()[-1].split(';')[0]
+
 def main():
     before, passed, failed, skipped = snapshot(), 0, 0, 0
     def check(name, f, *args):
@@ -192,7 +209,7 @@ def main():
         else:            passed  += 1
         print(f'{"ok" if said else "skipped":8} {name} ({time.time()-start:.0f} s): {said or "this machine has no browser; CI has"}', flush=True)
 
-    for name,f in ('export', export_in_sync), ('clean', notebooks_clean), ('wheel', wheel_installs), ('outputs', outputs_compared):
+    for name,f in ('export', export_in_sync), ('clean', notebooks_clean), ('wheel', wheel_installs), ('run', paints), ('outputs', outputs_compared):
         with tempfile.TemporaryDirectory() as tmp: check(name, f, tmp)
     check('exercises', exercises_complete)
     rows = notebook_tests()
