@@ -6,9 +6,10 @@ VENV  := .venv
 BIN   := $(VENV)/bin
 STAMP := $(VENV)/.installed
 TOOL  := $(BIN)/python tools
+JUPYTER = $(BIN)/jupyter lab --ServerApp.ip=127.0.0.1 --ServerApp.root_dir="$(CURDIR)" $(if $(filter 0,$(shell id -u)),--allow-root)
 
 .DEFAULT_GOAL := help
-.PHONY: help run lab course full stale test bench docs clean
+.PHONY: help run lab edit course full stale test bench docs clean
 
 help:  ## Show this list
 	@echo "miniai: from deep learning foundations to Stable Diffusion"
@@ -20,8 +21,12 @@ help:  ## Show this list
 run: $(STAMP)  ## Paint nine pictures of PROMPT="a small red star above a blue house at night"; leaves a page in _run/
 	@$(TOOL)/paint.py $${PROMPT+"$$PROMPT"}
 
-lab: $(STAMP)  ## Open the notebooks in JupyterLab, on this machine only
-	@$(BIN)/jupyter lab --ServerApp.ip=127.0.0.1 --ServerApp.root_dir="$(CURDIR)" --LabApp.default_url=/lab/tree/nbs/index.ipynb $(if $(filter 0,$(shell id -u)),--allow-root)
+lab: $(STAMP)  ## Open copies of the notebooks (in _work/, yours to change) in JupyterLab, on this machine only
+	@$(TOOL)/lab.py $(if $(UPDATE),--update)
+	@$(JUPYTER) --LabApp.default_url=/lab/tree/_work/index.ipynb
+
+edit: $(STAMP)  ## For contributors: open the notebooks themselves; they are cleaned as they are saved
+	@$(JUPYTER) --config=tools/jupyter_edit.py --LabApp.default_url=/lab/tree/nbs/index.ipynb
 
 course: $(STAMP)  ## Run all notebooks at quick scale, each in a fresh kernel; executed copies in _course/
 	@$(TOOL)/notebooks.py course $(NB)

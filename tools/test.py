@@ -1,5 +1,5 @@
 """Everything that has to hold before a change lands. Prints a line for each check and closes with how many passed and failed."""
-import ast, hashlib, json, os, re, shutil, subprocess, sys, tempfile, time
+import ast, hashlib, json, os, re, shutil, subprocess, sys, tempfile, time, warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -177,6 +177,46 @@ def site_in_browser():
     if faults: raise Failed('\n'.join(faults))
     return f'{pages} pages, {links} links, every picture shows, the search finds Learner'
 
+def copies_kept(tmp):
+    "`make lab` makes copies, renews those that nobody has changed, and never touches the others"
+    from lab import prepare
+    nbs, work = Path(tmp)/'nbs', Path(tmp)/'_work'
+    nbs.mkdir()
+    def write(where, **texts):
+        for name,text in texts.items(): (where/f'{name}.ipynb').write_text(text)
+    def is_now(update=False, **expected):
+        got = {how: names for how,names in prepare(Path(tmp), update).items() if names}
+        if got != expected: raise Failed(f'expected {expected}, got {got}')
+    write(nbs, a='a1', b='b1')
+    is_now(made=['a', 'b']); is_now()
+    write(work, a='mine')
+    is_now()
+    write(nbs, a='a2', b='b2')
+    is_now(renewed=['b'], waiting=['a']); is_now(waiting=['a'])
+    is_now(update=True, beside=['a']); is_now()
+    texts = {p.stem: p.read_text() for p in work.glob('*.ipynb')}
+    if texts != {'a': 'mine', 'a (new)': 'a2', 'b': 'b2'}: raise Failed(f'the copies are {texts}')
+    return 'copies are made, renewed where nobody has changed them, and kept where somebody has'
+
+def saving_changes_nothing(tmp):
+    "With `make edit`, each notebook is saved as it was, whatever a front end adds to it"
+    from jupyter_server.services.contents.filemanager import FileContentsManager
+    from traitlets.config import Config
+    c, copy = Config(), copy_project(tmp)
+    exec((root/'tools'/'jupyter_edit.py').read_text(encoding='utf-8'), {'c': c})
+    with warnings.catch_warnings(action='ignore'): manager, changed = FileContentsManager(root_dir=str(copy), config=c), []
+    for p in sorted((copy/'nbs').glob('*.ipynb')):
+        before, name = p.read_bytes(), str(p.relative_to(copy))
+        model = manager.get(name, type='notebook', content=True)
+        model['content']['metadata']['language_info'] = {'name': 'python', 'version': '3.11.0'}
+        for cell in model['content']['cells']:
+            cell['metadata']['trusted'] = True
+            if cell['cell_type'] == 'code': cell['execution_count'] = 7
+        manager.save(model, name)
+        if p.read_bytes() != before: changed.append(name)
+    if changed: raise Failed(f'saving changes {", ".join(changed)}')
+    return 'opened and saved, every notebook is as it was'
+
 def paints(tmp):
     "The page of `make run` has its pictures and asks nobody for anything; words that the model doesn't know are named"
     tool, page = [sys.executable, str(root/'tools'/'paint.py')], Path(tmp)/'index.html'
@@ -209,7 +249,7 @@ def main():
         else:            passed  += 1
         print(f'{"ok" if said else "skipped":8} {name} ({time.time()-start:.0f} s): {said or "this machine has no browser; CI has"}', flush=True)
 
-    for name,f in ('export', export_in_sync), ('clean', notebooks_clean), ('wheel', wheel_installs), ('run', paints), ('outputs', outputs_compared):
+    for name,f in ('export', export_in_sync), ('clean', notebooks_clean), ('wheel', wheel_installs), ('run', paints), ('lab', copies_kept), ('edit', saving_changes_nothing), ('outputs', outputs_compared):
         with tempfile.TemporaryDirectory() as tmp: check(name, f, tmp)
     check('exercises', exercises_complete)
     rows = notebook_tests()
