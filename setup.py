@@ -8,6 +8,10 @@ config = ConfigParser(delimiters=['='])
 config.read(here/'settings.ini', encoding='utf-8')
 cfg = config['DEFAULT']
 
+extras = {k.removeprefix('extra_'): v.split() for k,v in cfg.items() if k.startswith('extra_')}
+extras['all'] = sorted({name for names in extras.values() for name in names})
+extras['dev'] = extras['all'] + cfg['dev_requirements'].split()
+
 setup(
     name             = cfg['lib_name'],
     version          = cfg['version'],
@@ -23,6 +27,6 @@ setup(
     package_data     = {cfg['lib_name']: ['assets/**']},
     python_requires  = f">={cfg['min_python']}",
     install_requires = cfg['requirements'].split(),
-    extras_require   = {'dev': cfg['dev_requirements'].split()},
+    extras_require   = extras,
     zip_safe         = False,
 )

@@ -14,7 +14,7 @@ from time import perf_counter
 import fastcore.all as fc, numpy as np, torch, torch.nn.functional as F
 
 from .checkpoint import CheckpointCB, _generators
-from .core import _map_tensors, def_device, to_device
+from .core import _map_tensors, def_device, extra, to_device
 from .learner import TrainCB, _parts, _tensors
 
 # %% ../nbs/16_accelerate.ipynb #c886efbf
@@ -169,10 +169,9 @@ class AccelerateCB(_ScaledCB):
         mixed_precision:str=None  # 'no', 'fp16' (not on a processor) or 'bf16' (default: as the launcher says, else 'no'); one for the whole program
     ):
         "Raises `ImportError` without Accelerate; `ValueError` for a precision that is unknown, not the one chosen earlier, or that the device lacks, and for a model that is cut over processes"
-        try:                                                      # half a second, so late
+        with extra('accelerate'):                                 # half a second, so late
             from accelerate import Accelerator
             from accelerate.utils import GradientAccumulationPlugin
-        except ImportError as e: raise ImportError('AccelerateCB needs the package accelerate: pip install accelerate') from e
         super().__init__(n_inp)
         each = GradientAccumulationPlugin(num_steps=1)            # whatever the launcher says: each batch is a step
         self.acc = Accelerator(mixed_precision=mixed_precision, gradient_accumulation_plugin=each)

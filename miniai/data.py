@@ -12,7 +12,7 @@ from unittest.mock import patch
 
 import numpy as np
 
-from .core import FULL, hub_reachable, load_asset, save_asset
+from .core import FULL, extra, hub_reachable, load_asset, save_asset
 
 # %% ../nbs/00_data.ipynb #5f1d2ea0
 class_names = ['T - shirt / top', 'Trouser', 'Pullover', 'Dress', 'Coat', 'Sandal', 'Shirt', 'Sneaker', 'Bag', 'Ankle boot']
@@ -83,7 +83,7 @@ def _dd_to_arrays(dd):
 
 def _from_hub():
     "Fashion-MNIST from the Hub or its cache, or None if neither has it"
-    import datasets, huggingface_hub
+    with extra('data'): import datasets, huggingface_hub
     offline = not hub_reachable()
     try:
         # without this switch, a machine without a network spends minutes on trying again
@@ -115,12 +115,12 @@ def fashion_mnist(
 # %% ../nbs/00_data.ipynb #d16d9f96
 def digits()->tuple: # x (1797,8,8) unsigned bytes from 0 to 16, y (1797,) labels 0 to 9
     "Handwritten digits, bundled with scikit-learn (Alpaydin and Kaynak 1998, UCI repository)"
-    from sklearn.datasets import load_digits
+    with extra('data'): from sklearn.datasets import load_digits
     d = load_digits()
     return d.images.astype(np.uint8), d.target.astype(np.uint8)
 
 def photographs()->dict: # name ('china', 'flower') -> array (427,640,3) of unsigned bytes
     "Two photographs, bundled with scikit-learn. CC BY 2.0; credit: 'china' by danielbuechele, 'flower' by vultilion (Flickr)"
-    from sklearn.datasets import load_sample_images
+    with extra('data'): from sklearn.datasets import load_sample_images
     d = load_sample_images()
     return {Path(f).stem: im for f,im in zip(d.filenames, d.images)}

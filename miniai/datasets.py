@@ -15,7 +15,7 @@ import fastcore.all as fc, matplotlib.pyplot as plt, numpy as np, PIL.Image, PIL
 from PIL.Image import Transpose
 from torch.utils.data import default_collate
 
-from .core import def_device, to_cpu
+from .core import def_device, extra, to_cpu
 from .data import class_names, fashion_mnist
 from .training import get_dls
 
@@ -24,7 +24,7 @@ def load_fashion_mnist(
     folder=None, # as for `miniai.data.fashion_mnist`: None for the embedded sample (quick) or the full set (full)
 ):               # a `DatasetDict` with splits 'train' and 'test' and columns 'image' (PIL, 28x28, grey) and 'label' (0 to 9)
     "Fashion-MNIST in the form in which the Hugging Face Hub serves it (`zalando-datasets/fashion_mnist`): same splits, columns and features"
-    from datasets import ClassLabel, Dataset, DatasetDict, Features, Image   # a second to import, so late
+    with extra('data'): from datasets import ClassLabel, Dataset, DatasetDict, Features, Image   # a second, so late
     features = Features({'image': Image(), 'label': ClassLabel(names=class_names)})
     x_train, y_train, x_valid, y_valid = fashion_mnist(folder)
     def _split(x, y): return Dataset.from_dict({'image': list(x), 'label': y.tolist()}, features=features)

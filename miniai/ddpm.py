@@ -15,7 +15,7 @@ from types import SimpleNamespace
 import torch, torch.nn.functional as F
 from torch import nn
 
-from .core import def_device, load_weights
+from .core import def_device, extra, load_weights
 from .learner import DeviceCB, TrainCB
 
 # %% ../nbs/21_ddpm.ipynb #67d0fd21
@@ -258,7 +258,7 @@ class UNet(nn.Module):
         patch:int=2,  # side of a patch; height and width are multiples of `patch*2**(len(nfs)-1)`
         n_in:int=1    # channels of the images
     ):
-        from diffusers import UNet2DModel                                   # takes seconds: only where it is needed
+        with extra('diffusion'): from diffusers import UNet2DModel          # takes seconds, so late
         super().__init__()
         n, k = n_in*patch**2, len(nfs)
         self.patch, self.n_in, self.multiple = patch, n_in, patch*2**(k-1)

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from .attention import MultiHeadAttention, attention
 from .clip import CLIPTextModel, CLIPTokenizer, normalise, split_words
-from .core import _assets, def_device
+from .core import _assets, def_device, extra
 from .datasets import _some
 from .ddim import even_steps
 from .ddpm import linear_abars, normal_like
@@ -849,7 +849,7 @@ def from_hub(cls:StableDiffusion,
     **kw                 # for `snapshot_download`: `revision`, `token`, `local_files_only`, …
 ):                       # `StableDiffusion`
     "Fetch a published checkpoint, no more of it than is needed and no pickles. Raises what `from_folder` raises"
-    from huggingface_hub import snapshot_download
+    with extra('diffusion'): from huggingface_hub import snapshot_download
     wanted = ['model_index.json', *(f'{k}/*.{end}' for k in _parts for end in ('json', 'txt', 'safetensors'))]
     found  = snapshot_download(name, allow_patterns=wanted, ignore_patterns=['*.fp16.*', '*non_ema*'], **kw)
     return cls.from_folder(found, dtype, device)

@@ -13,6 +13,8 @@ from math import ceil
 
 import torch
 
+from .core import extra
+
 # %% ../nbs/01_matmul.ipynb #0f046a2a
 def chunks(
     x,     # anything that can be iterated, even without end
@@ -178,8 +180,9 @@ def matmul_kernel(
 def _compiled(kernel, simulate):
     "`kernel` compiled by Numba for the card, or wrapped for its simulator"
     global cuda                            # kernels look it up by this name
-    from numba import cuda
-    from numba.cuda import simulator
+    with extra('numba'):
+        from numba import cuda
+        from numba.cuda import simulator
     return (simulator if simulate else cuda).jit(kernel)
 
 def matmul_cuda(

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .core import to_cpu
+from .core import extra, to_cpu
 from .learner import MetricsCB
 
 # %% ../nbs/17_tracking.ipynb #8b90455d
@@ -46,7 +46,7 @@ def read_run(
     wait:float=5., # seconds to wait for the end of the file, which may be written a moment after the run is finished
 )->dict:           # 'id', 'project', 'start' (in seconds since 1970), 'config', 'rows' (a dictionary for each step), 'exit_code' (None if the run was cut off)
     "Read an offline run from its local file; one that was killed early may have no rows, or not even a file. Raises `FileNotFoundError` if there is none, `ValueError` if it is damaged"
-    from wandb.proto.wandb_internal_pb2 import Record
+    with extra('track'): from wandb.proto.wandb_internal_pb2 import Record
     folder, end = Path(folder), time.monotonic() + wait
     if not folder.is_dir() or (not folder.name.startswith('offline-run-') and not any(folder.glob('*.wandb'))): raise FileNotFoundError(f'there is no .wandb file in {folder}; expected the folder of one run')
     while True:
@@ -146,7 +146,7 @@ class WandBCB(MetricsCB):
 
     def before_fit(self, learn):
         "Raises `RuntimeError` if a run is open already, `OSError` if the folder can't be written to"
-        import wandb
+        with extra('track'): import wandb
         if wandb.run is not None: raise RuntimeError('a run of wandb is open already; call wandb.finish(), and give a Learner one WandBCB')
         super().before_fit(learn)
         settings = wandb.Settings(silent=True, console='off', disable_git=True, save_code=False, host='', x_disable_stats=True,

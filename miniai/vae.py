@@ -13,6 +13,7 @@ from pathlib import Path
 
 import torch, torch.nn.functional as F
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from .attention import attention
 from .core import def_device, load_asset, load_weights
@@ -262,6 +263,11 @@ def _read_weights(path):
     try: return load_file(path)
     except SafetensorError as e: raise ValueError(f'{path} is no safetensors file, or is damaged: {e}') from None
 
+class _NoInit(TorchFunctionMode):
+    "Random beginnings are left out, since the weights come from a file"
+    def __torch_function__(self, f, types, args=(), kwargs=None):
+        if getattr(f, '__module__', None) != 'torch.nn.init': return f(*args, **(kwargs or {}))
+
 def check_state(
     model:nn.Module, # whose names and shapes are expected
     state:dict,      # name -> tensor
@@ -311,7 +317,8 @@ class Pretrained(nn.Module):
         """A model in evaluation mode. Raises `FileNotFoundError` for a file that isn't there; `ValueError` for pickled
         or damaged weights, unknown keys, and weights of another configuration, with the names and shapes that differ"""
         folder = Path(folder)
-        with torch.device('meta'): model = cls.from_config(_read_json(folder/'config.json'))     # costs no memory
+        config = _read_json(folder/'config.json')
+        with torch.device('meta'), _NoInit(): model = cls.from_config(config)           # costs no memory, and no time
         files = _weight_files(folder, cls.weights_name)
         state = cls.updated({k: v for path in files for k,v in _read_weights(path).items()})
         check_state(model, state, folder)

@@ -129,6 +129,33 @@ def wheel_installs(tmp):
     if not any('LICENSE' in p.name for p in (away/'miniai'/'assets').iterdir()): raise Failed('the licence of the embedded data is not in the wheel')
     return f'{wheel.name}, {wheel.stat().st_size/2**20:.1f} MiB: installed elsewhere, imports and finds its data'
 
+def works_without_extras():
+    "Where only the core's packages can be imported, all modules are, the model paints, and what needs an extra says which"
+    import configparser
+    config = configparser.ConfigParser(delimiters=['='])
+    config.read(root/'settings.ini', encoding='utf-8')
+    names  = {n for k,v in config['DEFAULT'].items() if k.startswith('extra_') or k == 'dev_requirements' for n in v.split()}
+    blocked = sorted({n.replace('-', '_') for n in names} - {'setuptools'} | {'sklearn', 'scipy', 'pandas', 'IPython'})
+    code = f'''import importlib, sys
+        sys.modules.update(dict.fromkeys({blocked!r}))         # an import of these is refused
+        for m in {sorted(f'miniai.{p.stem}' for p in (root/'miniai').glob('[!_]*.py'))!r}: importlib.import_module(m)
+        import torch
+        from miniai.accel import AccelerateCB
+        from miniai.data import digits, fashion_mnist
+        from miniai.datasets import load_fashion_mnist
+        from miniai.ddpm import UNet
+        from miniai.stable_diffusion import StableDiffusion, load_tiny_sd
+        from miniai.tracking import read_run
+        assert len(fashion_mnist()[0]) == 10_000
+        assert load_tiny_sd().pictures('a red star at night', steps=2, progress=False).shape == (1, 3, 64, 64)
+        for f,extra in ((digits, 'data'), (load_fashion_mnist, 'data'), (UNet, 'diffusion'), (AccelerateCB, 'accelerate'),
+                        (lambda: StableDiffusion.from_hub('a/b'), 'diffusion'), (lambda: read_run('.'), 'track')):
+            try: f()
+            except ModuleNotFoundError as e: assert f'pip install "miniai[{{extra}}]"' in str(e), e
+            else: raise AssertionError(f'{{f}} works without {{extra}}')'''
+    sh(sys.executable, '-c', re.sub(r'^        ', '', code, flags=re.M), OMP_NUM_THREADS='1')
+    return f'all modules import without {len(blocked)} packages, and what needs one says how to install it'
+
 def calls(tree): return {ast.unparse(n.func): n for n in ast.walk(tree) if isinstance(n, ast.Call)}
 
 def exercise_cells(path):
@@ -251,6 +278,7 @@ def main():
 
     for name,f in ('export', export_in_sync), ('clean', notebooks_clean), ('wheel', wheel_installs), ('run', paints), ('lab', copies_kept), ('edit', saving_changes_nothing), ('outputs', outputs_compared):
         with tempfile.TemporaryDirectory() as tmp: check(name, f, tmp)
+    check('extras', works_without_extras)
     check('exercises', exercises_complete)
     rows = notebook_tests()
     for name,secs,fault in rows: print(f'{"FAILED" if fault else "ok":8} {name}' + (f'\n{fault}' if fault else '').replace('\n', '\n         '))
