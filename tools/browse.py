@@ -1,5 +1,5 @@
 """Walk the built site in a real browser: every page loads without a failed request or a console error, every picture shows,
-every internal link and anchor resolves, and the search finds `Learner`.
+every internal link and anchor resolves, and the search finds what a name belongs to.
 
 usage: browse.py [FOLDER_FOR_SCREENSHOTS]     (without a folder: the test; with one: pictures of three pages)
 """
@@ -48,6 +48,8 @@ class Walk:
         broken = self.page.evaluate('''async () => { const out = [];
             for (const i of document.images) { i.loading = 'eager'; try { await i.decode() } catch (e) {} if (!i.naturalWidth) out.push(i.src.slice(0, 100)) }
             return out }''')
+        for alt in self.page.evaluate('() => [...document.images].map(i => i.alt.trim()).filter(a => a.length < 4 || /^[_0-9a-f./]{20,}|[.](png|jpe?g|svg)$/.test(a))'):
+            self.fault(f'a picture without a text in its place: {alt!r}')
         for src in broken: self.fault(f'picture does not show: {src}')
         if self.page.locator('mjx-merror').count(): self.fault('mathematics that does not parse')
         for text in self.page.evaluate('() => [...document.querySelectorAll("p")].map(p => p.innerText).filter(t => t.startsWith("| "))'):
@@ -63,11 +65,15 @@ class Walk:
             if not (site/target).is_file(): self.fault(f'link to {target}, which does not exist')
             elif anchor and target in self.ids and anchor not in self.ids[target]: self.fault(f'link to {target}#{anchor}, and there is no such place')
 
-    def check_search(self, word):
+    def check_search(self, word, first):
+        "Does the search for `word` find the page `first` before all others?"
         self.at = 'search'
         self.page.goto(f'{self.base}search.html?q={word}')
         try: self.page.wait_for_selector('#search-results li a', timeout=20_000)
-        except Exception: self.fault(f'the search does not find {word}')
+        except Exception: return self.fault(f'the search does not find {word}')
+        self.page.wait_for_load_state('networkidle')             # results come one by one, sorted, and fetch what they show
+        found = self.page.locator('#search-results > ul > li > a').first.get_attribute('href')
+        if not found.startswith(first): self.fault(f'the search for {word} finds {found} first, expected {first}')
 
 def walk():
     "Visit every page; gives the number of pages, of links and the faults"
@@ -78,7 +84,7 @@ def walk():
         pages = sorted(str(f.relative_to(site)) for f in site.rglob('*.html') if '_static' not in f.parts)
         for name in pages: w.open(name)
         w.check_links()
-        w.check_search('Learner')
+        for word,first in ('Learner', '10_learner.html'), ('heun', 'api/samplers.html'), ('prompt_score', 'api/scenes.html'): w.check_search(word, first)
         browser.close()
     return len(pages), len(w.links), w.faults
 

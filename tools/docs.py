@@ -30,14 +30,43 @@ def prepare_cell(cell):
     if cell['cell_type'] != 'code': return cell
     top = re.match(r'(\s*#.*\n?)*', text).group()               # a directive counts only above the first line of code
     if re.search(r'^#\|\s*(hide|default_exp)\b', top, re.M): return None
+    alt  = ''.join(re.findall(r'^#\| fig-alt:.*\n', top, re.M)[:1])
     text = (re.sub(r'^#\|.*\n?', '', top, flags=re.M) + text[len(top):]).strip('\n')
     if not text: return None
     if cell['metadata'].get('jupyter', {}).get('source_hidden'): text = FOLD.format('Solution' if text.startswith('# one solution') else 'Code') + text
-    return {**cell, 'source': text, 'metadata': {}}
+    return {**cell, 'source': alt + text, 'metadata': {}}
+
+def has_picture(cell): return any(k.startswith('image/') for o in cell.get('outputs', []) for k in o.get('data', {}))
+
+def plain(text):
+    "Markdown as it is read out: without links, emphasis and the marks of code and mathematics"
+    text = re.sub(r'\$\$.*?\$\$|\$[^$]*\\[^$]*\$', '…', text, flags=re.S)
+    text = re.sub(r'!?\[([^]]*)\]\([^)]*\)', r'\1', text)
+    return ' '.join(re.sub(r'[*`$\\]|^[#>|-]+ ?', '', text, flags=re.M).split())
+
+def alt_text(cell, heading, prose):
+    "What stands for the pictures of a cell where they can't be seen: its section, and the words on its axes or else the prose before it"
+    source = ''.join(cell['source'])
+    if given := re.search(r'^#\| fig-alt: *(.+)$', source, re.M): return given[1].strip('"')
+    labels = re.findall(r"""(?:title|xlabel|ylabel|label)\s*[=(]\s*r?(['"])([^'"{}]+)\1""", source)
+    words  = ', '.join(dict.fromkeys(plain(o) for _,o in labels)) or plain(prose)
+    text   = f'{plain(heading)}: {words}' if words else plain(heading)
+    return text if len(text) <= 240 else text[:240].rsplit(' ', 1)[0] + ' …'
+
+def with_alt_texts(cells):
+    "The cells, with Quarto's `fig-alt` in those that have pictures"
+    heading = prose = ''
+    for c in cells:
+        text = ''.join(c['source'])
+        if c['cell_type'] == 'markdown':
+            heading = ([heading] + re.findall(r'^#+ (.+)$', text, re.M))[-1]
+            prose   = re.split(r'\n\s*\n', text.strip())[-1]
+        elif has_picture(c): c = {**c, 'source': f'#| fig-alt: {json.dumps(alt_text(c, heading, prose), ensure_ascii=False)}\n{text}'}
+        yield c
 
 def prepare_notebook(path):
     nb = json.loads(path.read_text(encoding='utf-8'))
-    nb['cells'] = [c for c in map(prepare_cell, nb['cells']) if c]
+    nb['cells'] = [c for c in map(prepare_cell, with_alt_texts(nb['cells'])) if c]
     (src/path.name).write_text(json.dumps(nb, indent=1, ensure_ascii=False), encoding='utf-8')
 
 def written(x):
@@ -58,7 +87,8 @@ def parameter_rows(sym):
     from fastcore.docments import docments, empty
     for name,d in docments(sym, full=True, returns=True).items():
         if name in ('self', 'cls') or name not in ('return', *inspect.signature(sym).parameters) or name == 'return' and d.anno is empty and not d.docment: continue
-        anno, default = ('' if o is empty else code(o) for o in (d.anno, d.default))
+        anno, default = ('' if o in (empty, type(None)) else code(o) for o in (d.anno, d.default))
+        if d.default is None: default = code('None')
         if isinstance(d.default, str): default = code(repr(d.default))
         comment = (d.docment or '').replace('\n', ' ').replace('|', '\\|')
         yield f'| {"*returns*" if name == "return" else code(name)} | {anno} | {default} | {comment} |'
@@ -80,18 +110,35 @@ def doc(sym, level):
     if rows: text += ['| parameter | type | default | |', '|---|---|---|---|', *rows]
     return '\n'.join(text)
 
-def module_page(mod):
-    "API page of one module: what it exports, and the public methods of its classes"
+def slug(heading): return re.sub(r'[^a-z0-9]+', '-', heading.lower()).strip('-')
+
+def sections(path):
+    "Where a notebook defines what it exports: name (or `Class.name`) -> heading of the section"
+    heading, res = '', {}
+    for c in json.loads(path.read_text(encoding='utf-8'))['cells']:
+        text = ''.join(c['source'])
+        if c['cell_type'] == 'markdown': heading = ([heading] + re.findall(r'^#+ +(.+?) *$', text, re.M))[-1]
+        elif re.match(r'(#.*\n)*#\| *export', text):
+            for name,of in re.findall(r'^(?:def|class) (\w+)(?:\(\w+:(\w+),?)?', text, re.M):
+                res.setdefault(name, heading)
+                if of: res.setdefault(f'{of}.{name}', heading)
+    return res
+
+def module_page(mod, nb):
+    "API page of one module, made by the notebook `nb`: what it exports, and the public methods of its classes"
+    where = sections(root/'nbs'/nb)
+    def link(name): return [f'Explained in [{where[name]}](../{nb}#{slug(where[name])}).', ''] if where.get(name) else []
     names = [n for n,o in vars(mod).items() if not n.startswith('_') and callable(o) and getattr(o, '__module__', None) == mod.__name__]
-    values = [n for n in mod.__all__ if not callable(o := getattr(mod, n)) and o is not None]    # a patched method leaves None
+    def is_value(o): return o is not None and not (callable(o) and str(getattr(o, '__module__', '')).startswith('miniai.'))  # a patched method leaves None
+    values = [n for n in mod.__all__ if is_value(getattr(mod, n))]
     lines = [f'# {mod.__name__}', '']
     if values: lines += ['Values: ' + ', '.join(f'`{n}`' for n in values) + '.', '']
     for n in names:
         sym = getattr(mod, n)
-        lines += [doc(sym, 2), '']
+        lines += [doc(sym, 2), '', *link(n)]
         if not inspect.isclass(sym): continue
-        methods = [(k,m) for k,m in vars(sym).items() if not k.startswith('_') and callable(getattr(sym, k)) and inspect.getdoc(m)]
-        for k,_ in methods: lines += [doc(getattr(sym, k), 3), '']
+        methods = [(k,m) for k,m in vars(sym).items() if not k.startswith('_') and callable(getattr(sym, k)) and inspect.getdoc(getattr(sym, k))]
+        for k,_ in methods: lines += [doc(getattr(sym, k), 3), '', *link(f'{n}.{k}')]
     return '\n'.join(lines)
 
 def write_api(folder):
@@ -101,7 +148,7 @@ def write_api(folder):
     for path in sorted((root/'miniai').glob('[!_]*.py')):
         mod = importlib.import_module(f'miniai.{path.stem}')
         nb = re.search(r'File to edit: .*?/([\w.]+\.ipynb)', path.read_text(encoding='utf-8')).group(1)
-        (folder/f'{path.stem}.md').write_text(module_page(mod), encoding='utf-8')
+        (folder/f'{path.stem}.md').write_text(module_page(mod, Path(nb).name), encoding='utf-8')
         rows.append((nb, path.stem, len(mod.__all__)))
     lines = ['# API reference', '', 'Each module is exported by one notebook, which explains and tests everything in it.', '', '| module | names | made by |', '|---|---|---|']
     lines += [f'| [miniai.{m}]({m}.md) | {n} | [{Path(nb).stem}](../{nb}) |' for nb,m,n in sorted(rows)]

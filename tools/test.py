@@ -195,6 +195,21 @@ def site_builds():
     pages = list((root/'_docs').rglob('*.html'))
     return f'{len(pages)} pages without a warning'
 
+def api_complete():
+    "Each public name of each module has its place in the API reference"
+    import importlib
+    pages = {p.stem: p.read_text(encoding='utf-8') for p in (root/'_docs_src'/'api').glob('*.md') if p.stem != 'index'}
+    def names(text): return {*re.findall(r'^#+ (\w+)$', text, re.M), *re.findall(r'`(\w+)`', ''.join(re.findall(r'^Values: .*$', text, re.M)))}
+    anywhere, lacking, n = names('\n'.join(pages.values())), [], 0
+    for stem,text in pages.items():
+        mod = importlib.import_module(f'miniai.{stem}')
+        for name in mod.__all__:
+            value, n = getattr(mod, name), n+1
+            patched  = value is None or getattr(value, '__module__', mod.__name__) != mod.__name__     # stands with its class, or at home
+            if name not in (anywhere if patched else names(text)): lacking.append(f'{mod.__name__}.{name}')
+    if lacking: raise Failed(f'not in the API reference: {", ".join(lacking)}')
+    return f'{n} public names'
+
 def site_in_browser():
     from browse import browser_path, walk
     if not browser_path():
@@ -202,7 +217,7 @@ def site_in_browser():
         return None
     pages, links, faults = walk()
     if faults: raise Failed('\n'.join(faults))
-    return f'{pages} pages, {links} links, every picture shows, the search finds Learner'
+    return f'{pages} pages, {links} links, every picture shows and has a text, the search finds names where they belong'
 
 def copies_kept(tmp):
     "`make lab` makes copies, renews those that nobody has changed, and never touches the others"
@@ -286,6 +301,7 @@ def main():
     slowest = sorted(rows, key=lambda r: -r[1])[:5]
     print('slowest: ' + ', '.join(f'{n.removesuffix(".ipynb")} {t:.0f} s' for n,t,_ in slowest), flush=True)
     check('site', site_builds)
+    check('api', api_complete)
     check('browser', site_in_browser)
     def unchanged():
         if bad := changes(before, snapshot()): raise Failed(f'the tests changed {", ".join(bad)}')

@@ -1,5 +1,5 @@
 "Sphinx configuration of the site. Order and parts come from `_quarto.yml`, version and names from `settings.ini`."
-import importlib.util, json, shutil, sys
+import importlib.util, json, re, shutil, sys
 from configparser import ConfigParser
 from pathlib import Path
 
@@ -13,7 +13,7 @@ cfg = cfg['DEFAULT']
 
 project, author, release = cfg['title'], cfg['author'], cfg['version']
 project_copyright = cfg['copyright']
-extensions = ['myst_nb', 'sphinx.ext.mathjax']
+extensions = ['myst_nb', 'sphinx.ext.mathjax', 'sphinx_copybutton']
 exclude_patterns = ['.doctrees']
 
 nb_execution_mode = 'off'
@@ -27,8 +27,8 @@ html_theme = 'furo'
 html_title = f'{project} {release}'
 html_static_path = [str(Path(__file__).parent/'static')]
 html_css_files = ['miniai.css']
+html_search_scorer = str(Path(__file__).parent/'static'/'scorer.js')
 html_favicon = str(Path(__file__).parent/'static'/'favicon.svg')
-pygments_dark_style = 'one-dark'
 html_theme_options = {'source_repository': cfg['git_url'], 'source_branch': cfg['branch'], 'source_directory': 'nbs/'} if cfg['git_url'] else {}
 html_copy_source = html_show_sourcelink = False
 mathjax_path = 'mathjax/tex-mml-chtml.js'   # beside the pages: mathematics without a network
@@ -71,11 +71,13 @@ def read(app, name, content):
     if (Path(app.srcdir)/f'{name}.ipynb').exists():
         nb = json.loads(content[0])
         for c in nb['cells']:
+            if alt := re.match(r'#\| fig-alt: (".*")\n', ''.join(c['source'])):
+                c.update(source=''.join(c['source'])[alt.end():], metadata={'mystnb': {'image': {'alt': json.loads(alt[1])}}})
             for what in 'Solution', 'Code':
                 fold, text = FOLD.format(what), ''.join(c['source'])
                 if not text.startswith(fold): continue
                 prompts = {'code_prompt_show': f'Show: {what.lower()}', 'code_prompt_hide': f'Hide: {what.lower()}'}
-                c.update(source=text.removeprefix(fold), metadata={'tags': ['hide-input'], 'mystnb': prompts})
+                c.update(source=text.removeprefix(fold), metadata={'tags': ['hide-input'], 'mystnb': prompts | c['metadata'].get('mystnb', {})})
         if name == 'index': nb['cells'].append({'cell_type': 'markdown', 'id': 'toctree', 'metadata': {}, 'source': toctree()})
         content[0] = json.dumps(nb)
 
