@@ -1,5 +1,5 @@
 """Everything that has to hold before a change lands. Prints a line for each check and closes with how many passed and failed."""
-import ast, hashlib, json, os, re, shutil, subprocess, sys, tempfile, time, warnings
+import ast, base64, hashlib, json, os, re, shutil, subprocess, sys, tempfile, time, warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -48,9 +48,16 @@ def notebooks_clean(tmp):
     sh(str(bin/'nbdev_clean'), cwd=copy, PYTHONPATH=str(copy))
     if bad := differing(copy, 'nbs'): raise Failed(f'not clean: {", ".join(bad)}: run nbdev_clean')
     for p in nbs.glob('*.ipynb'):
-        for c in json.loads(p.read_text(encoding='utf-8'))['cells']:
+        cells = json.loads(p.read_text(encoding='utf-8'))['cells']
+        for c in cells:
             if any(o.get('output_type') == 'error' for o in c.get('outputs', [])): raise Failed(f'{p.name} keeps an error in its outputs')
-    return 'cleaning again changes nothing'
+        still = [c['id'] for c in cells if 'animate(' in ''.join(c['source'][-1:]) and is_still(c)]
+        if still: raise Failed(f'{p.name}: the animations of the cells {", ".join(still)} have a single frame')
+    return 'cleaning again changes nothing, and what is animated moves'
+
+def is_still(cell):
+    "Has a cell that animates saved a PNG without the chunk that announces frames?"
+    return any(b'acTL' not in base64.b64decode(o['data']['image/png']) for o in cell['outputs'] if 'image/png' in o.get('data', {}))
 
 def run_notebook(path, copy):
     "In a process of its own: run a notebook as `nbdev_test` does, and write it with the outputs of this run to `copy`; ends the process"
