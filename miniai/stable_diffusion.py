@@ -17,7 +17,7 @@ from torch import nn
 from tqdm import tqdm
 
 from .attention import MultiHeadAttention, attention
-from .clip import CLIPTextModel, CLIPTokenizer, normalise, split_words
+from .clip import CLIPTextModel, CLIPTokenizer, _around, normalise, split_words
 from .core import _assets, def_device, extra
 from .datasets import _some
 from .ddim import even_steps
@@ -667,7 +667,8 @@ def _latent_shape(sd, n, image, latents, size):
 def _warn_unknown(tokenizer, prompts):
     "Say which words a tokenizer that was learned on few spells out of pieces; large ones are meant to"
     if len(tokenizer.merges) > 10_000: return
-    words = [w for p in prompts for w in split_words(normalise(p)) if len(tokenizer.word_ids(w)) > 1]
+    parts = [part for p in prompts for part in _around(p, tokenizer.marks)[::2]]     # between the marks, which are known
+    words = [w for p in parts for w in split_words(normalise(p)) if len(tokenizer.word_ids(w)) > 1]
     words = [repr(w if len(w) <= 20 else w[:20]+'…') for w in dict.fromkeys(words)]
     if words: warnings.warn('words that the tokenizer has not learned, and spells out of pieces: '
                             + _some(words, 8), stacklevel=4)
