@@ -37,7 +37,7 @@ def begin_as(
     words,            # each a token that the model knows
     known=vocabulary  # words that the model knows
 ):
-    "Let the embedding of a rare token be the mean of those of words, as long as these are. Raises `ValueError` for a token that is known, or none"
+    "Let a rare token begin as the mean embedding of words, as long as theirs. Raises `ValueError` for a token that is known"
     _check_token(sd.tokenizer, token, known)
     for w in words: _check_token(sd.tokenizer, w, ())
     table = sd.text_encoder.text_model.embeddings.token_embedding.weight    # (n_vocab,d)
@@ -53,7 +53,8 @@ def _check_concept(sd, pictures, prompts, token, known):
     k, side = sd.vae.multiple, sd.unet.config['sample_size']
     if pictures.shape[1:] != (3, k*side, k*side):
         raise ValueError(f'pictures of shape {tuple(pictures.shape)}, expected (n,3,{k*side},{k*side})')
-    if not -1.01 <= pictures.min() <= pictures.max() <= 1.01: raise ValueError('pictures with numbers outside of [-1,1]')
+    if not -1.01 <= pictures.min() <= pictures.max() <= 1.01:
+        raise ValueError('pictures with numbers outside of [-1,1]')
     if isinstance(prompts, str) or len(prompts) != len(pictures):
         raise ValueError(f'{len(pictures)} pictures, expected a list of as many prompts')
     _check_token(sd.tokenizer, token, known)
@@ -70,7 +71,7 @@ def concept_data(
     token:str,            # a rare one, such as 'q'
     known=vocabulary,     # words that the model knows
 )->tuple:                 # latents (n,c,h/k,w/k), scaled, and token ids (n,L), on the CPU
-    "What a concept is learned from. Raises `ValueError` for no pictures, another size or number, a token that is known or none"
+    "What a concept is learned from. Raises `ValueError` for no pictures, another size or number, a token that is known"
     _check_concept(sd, pictures, prompts, token, known)
     z = torch.cat([sd.vae.encode(x.to(sd.device, sd.dtype)).mean.cpu() for x in pictures.split(10)])
     return z*sd.vae.config['scaling_factor'], sd.tokenizer(prompts)
@@ -85,7 +86,8 @@ def load_pictures(
     if not files: raise FileNotFoundError(f'no pictures (.png, .jpg) in {folder}')
     ims = [Image.open(p).convert('RGB') for p in files]
     for p,im in zip(files, ims):
-        if im.size != (size, size): raise ValueError(f'{p.name} has {im.size[0]} x {im.size[1]} pixels, expected {size} x {size}')
+        if im.size != (size, size):
+            raise ValueError(f'{p.name} has {im.size[0]} x {im.size[1]} pixels, expected {size} x {size}')
     return torch.from_numpy(np.stack(ims)).permute(0, 3, 1, 2).float()/127.5 - 1
 
 # %% ../nbs/36_dreambooth.ipynb #98723f5d
@@ -115,11 +117,13 @@ def fine_tune(
     cbs=()        # more callbacks
 ):
     "Train a U-Net once over a loader. Raises `ValueError` if none of its weights requires gradients"
-    if not any(p.requires_grad for p in unet.parameters()): raise ValueError('no weight of the network requires gradients')
+    if not any(p.requires_grad for p in unet.parameters()):
+        raise ValueError('no weight of the network requires gradients')
     net = TextToImage(sd.text_encoder.requires_grad_(False), unet)
     sched = partial(torch.optim.lr_scheduler.CosineAnnealingLR, T_max=len(loader))
     cbs = [DeviceCB(), FineTuneCB(sd), ClipGradCB(), BatchSchedCB(sched), *cbs]
-    Learner(net, DataLoaders(loader, loader), F.mse_loss, lr, cbs, partial(torch.optim.AdamW, betas=(.9, .99))).fit(1, valid=False)
+    adamw = partial(torch.optim.AdamW, betas=(.9, .99))
+    Learner(net, DataLoaders(loader, loader), F.mse_loss, lr, cbs, adamw).fit(1, valid=False)
     net.eval()
 
 # %% ../nbs/36_dreambooth.ipynb #1d7d1102
@@ -128,7 +132,7 @@ def _endless(n):
     while True: yield from torch.randperm(n).tolist()
 
 class ConceptLoader:
-    "Batches of latents (n,c,h,w) and token ids (n,L): some of a concept and, if given, some of a prior, in random order"
+    "Batches of latents (n,c,h,w) and token ids (n,L): of a concept and, if given, of a prior, in random order"
     def __init__(self,
         concept,      # latents and token ids, from `concept_data`
         prior=None,   # the same of pictures that shall stay as they are, from `prior_data`
@@ -137,7 +141,8 @@ class ConceptLoader:
         bs_prior:int=4# of the prior, if there is one
     ):
         "Raises `ValueError` for no steps, or batches of none"
-        if min(steps, bs, bs_prior) < 1: raise ValueError(f'steps={steps}, bs={bs}, bs_prior={bs_prior}, expected at least 1')
+        if min(steps, bs, bs_prior) < 1:
+            raise ValueError(f'steps={steps}, bs={bs}, bs_prior={bs_prior}, expected at least 1')
         self.parts, self.steps = [(concept, bs)] + ([(prior, bs_prior)] if prior else []), steps
     def __len__(self): return self.steps
     def __iter__(self):
@@ -159,7 +164,8 @@ def prior_data(
     generator=None  # `torch.Generator` for the noise
 )->tuple:           # latents (n,c,h,w) and token ids (n,L), on the CPU
     "What the model itself draws: samples for prior preservation (Ruiz et al. 2022). Raises what a call of the model raises"
-    if isinstance(prompts, str) or not len(prompts): raise ValueError(f'prompts are {prompts!r}, expected a list of at least one')
+    if isinstance(prompts, str) or not len(prompts):
+        raise ValueError(f'prompts are {prompts!r}, expected a list of at least one')
     z = []
     for i in range(0, len(prompts), bs):
         for s in sd(prompts[i:i+bs], steps=steps, guidance=guidance, generator=generator): pass
@@ -168,7 +174,7 @@ def prior_data(
 
 # %% ../nbs/36_dreambooth.ipynb #4bdfdebb
 class LoRALayer(nn.Module):
-    "A frozen linear layer or convolution, and two thin ones beside it: `base(x) + scale*up(down(x))` (Hu et al. 2021, eq. 3)"
+    "A frozen layer and two thin ones beside it: `base(x) + scale*up(down(x))` (Hu et al. 2021, eq. 3)"
     def __init__(self,
         base:nn.Module, # `nn.Linear` or `nn.Conv2d`
         rank:int        # channels between the two
@@ -199,12 +205,13 @@ def _check_base(base, rank):
     if isinstance(base, nn.Conv2d) and (base.groups != 1 or base.dilation != (1, 1) or base.padding_mode != 'zeros'):
         raise TypeError('LoRA for a convolution in groups, dilated, or padded with others than zeros')
     if not 1 <= rank < min(base.weight.flatten(1).shape):
-        raise ValueError(f'rank {rank} for a matrix {tuple(base.weight.flatten(1).shape)}, expected 1 or more, and less than both')
+        sides = tuple(base.weight.flatten(1).shape)
+        raise ValueError(f'rank {rank} for a matrix {sides}, expected 1 or more, and less than both')
 
 def _replace(net, name, layer):
     "Put another layer in the place of the one with this name"
     parent, _, child = name.rpartition('.')
-    setattr(net.get_submodule(parent), child, layer)                        # in a Sequential, '0' is an attribute as well
+    setattr(net.get_submodule(parent), child, layer)                        # in a Sequential, '0' is one, too
 
 # %% ../nbs/36_dreambooth.ipynb #a55140d9
 attention_layers = 'to_q', 'to_k', 'to_v', 'to_out.0'                       # the projections of every attention
@@ -253,17 +260,19 @@ def _layer_of(net, name, state, where):
     if a is None or b is None: raise ValueError(f'{where}: {name} lacks one of lora_A and lora_B')
     try: layer = net.get_submodule(name)
     except AttributeError: layer = None
-    if not isinstance(layer, (nn.Linear, nn.Conv2d)): raise ValueError(f'{where} is a LoRA of another model: the network has no layer {name}')
-    want, one = tuple(layer.weight.shape), (1, 1)[:layer.weight.ndim-2]
-    ok = a.ndim == b.ndim == len(want) and a.shape[1:] == want[1:] and tuple(b.shape) == (want[0], len(a), *(1,)*(len(want)-2))
-    if not ok: raise ValueError(f'{where} is a LoRA of another model: {name} is {tuple(a.shape)} and {tuple(b.shape)}, for weights {want}')
+    if not isinstance(layer, (nn.Linear, nn.Conv2d)):
+        raise ValueError(f'{where} is a LoRA of another model: the network has no layer {name}')
+    want, a_, b_ = (tuple(o.shape) for o in (layer.weight, a, b))
+    if a_[1:] != want[1:] or len(a_) != len(want) or b_ != (want[0], len(a), *(1,)*(len(want)-2)):
+        raise ValueError(f'{where} is a LoRA of another model: {name} is {a_} and {b_}, for weights {want}')
     return len(a)
 
 def _read_lora(state, where):
     "Names of the layers in a file; raise for what isn't of the U-Net, or no LoRA"
     ends = '.lora_A.weight', '.lora_B.weight'
     odd  = [k for k in state if not (k.startswith('unet.') and k.endswith(ends))]
-    if odd or not state: raise ValueError(f'{where} is no LoRA of a U-Net in the format of Diffusers: {(odd or ["it is empty"])[0]}')
+    if odd or not state:
+        raise ValueError(f'{where} is no LoRA of a U-Net in the format of Diffusers: {(odd or ["it is empty"])[0]}')
     return list(dict.fromkeys(k.removeprefix('unet.').rpartition('.lora_')[0] for k in state))
 
 # %% ../nbs/36_dreambooth.ipynb #741f3dd9
@@ -274,7 +283,8 @@ def lora_state(
     layers = lora_layers(net)
     if not layers: raise ValueError('the network has no LoRA layers')
     pairs = {name: (l.down.weight, l.scale*l.up.weight) for name,l in layers.items()}
-    return {f'unet.{name}.lora_{k}.weight': w.detach().cpu().contiguous() for name,p in pairs.items() for k,w in zip('AB', p)}
+    return {f'unet.{name}.lora_{k}.weight': w.detach().cpu().contiguous()
+            for name,p in pairs.items() for k,w in zip('AB', p)}
 
 def save_lora(
     net:nn.Module, # with LoRA layers
@@ -291,14 +301,15 @@ def load_lora(
     file,          # of `save_lora` or of Diffusers: a path, or what is in it (name -> tensor)
     scale:float=1. # of all changes
 )->nn.Module:      # the same network
-    "Put the LoRA layers of a file into a U-Net. Raises `ValueError` for a file of another model, naming the first layer that is wrong"
+    "Put the LoRA layers of a file into a U-Net. Raises `ValueError` for one of another model, naming the layer"
     state, where = (file, 'the file') if isinstance(file, dict) else (load_file(file), Path(file).name)
     if lora_layers(net): raise ValueError('the network has LoRA layers already: merge_lora them first')
     ranks = {name: _layer_of(net, name, state, where) for name in _read_lora(state, where)}
     net.requires_grad_(False)
     for name,rank in ranks.items():
         layer = LoRALayer(net.get_submodule(name), rank)
-        layer.down.weight.copy_(state[f'unet.{name}.lora_A.weight']); layer.up.weight.copy_(state[f'unet.{name}.lora_B.weight'])
+        layer.down.weight.copy_(state[f'unet.{name}.lora_A.weight'])
+        layer.up.weight.copy_(state[f'unet.{name}.lora_B.weight'])
         layer.scale = scale
         _replace(net, name, layer)
     return net
