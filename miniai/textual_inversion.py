@@ -16,11 +16,11 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np, safetensors.torch, torch, torch.nn.functional as F
-from scipy import ndimage
 from torch import nn
 from torch.func import functional_call
 
 from .clip import said
+from .core import extra
 from .datasets import DataLoaders
 from .learner import Callback, DeviceCB, Learner
 from .scenes import (Scene, Score, Thing, _background, _phrase, _scale, answers, colours, draw, kinds, palette,
@@ -111,6 +111,7 @@ def thing_colour(
 # %% ../nbs/35_textual_inversion.ipynb #6ab65351
 def _silhouette(mask, n=24):
     "The part of a mask (64,64) that something is in, filled, as a square (n,n)"
+    with extra('data'): from scipy import ndimage
     label, _ = ndimage.label(mask, structure=np.ones((3, 3)))
     mask = (np.bincount(label.ravel()) >= 8)[label] & (label > 0)           # without specks
     if not mask.any(): return torch.zeros(n, n)
