@@ -322,6 +322,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                              'miniai.clip.SceneReader.forward': ('clip.html#scenereader.forward', 'miniai/clip.py'),
                              'miniai.clip.__call__': ('clip.html#__call__', 'miniai/clip.py'),
                              'miniai.clip._around': ('clip.html#_around', 'miniai/clip.py'),
+                             'miniai.clip._as_ids': ('clip.html#_as_ids', 'miniai/clip.py'),
                              'miniai.clip._as_ours': ('clip.html#_as_ours', 'miniai/clip.py'),
                              'miniai.clip._category': ('clip.html#_category', 'miniai/clip.py'),
                              'miniai.clip._check_ids': ('clip.html#_check_ids', 'miniai/clip.py'),

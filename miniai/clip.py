@@ -176,6 +176,17 @@ def _check_texts(texts):
             raise ValueError(f'{t!r} has half of a surrogate pair, which is no text')
     return texts
 
+def _as_ids(ids, symbols):
+    "Ids of one text as a list. Raises `TypeError` for other than whole numbers, `ValueError` for unknown ones"
+    try: t = torch.as_tensor(ids)
+    except (TypeError, ValueError, RuntimeError): t = torch.zeros(0, 0)
+    if t.ndim != 1 or len(t) and (t.is_floating_point() or t.dtype == torch.bool):
+        what = f'of shape {tuple(t.shape)}, {t.dtype}' if t.numel() else repr(ids)[:60]
+        raise TypeError(f'ids {what}: expected whole numbers, a list or tensor (n,) for one text')
+    if lacking := [i for i in t.tolist() if i not in symbols]:
+        raise ValueError(f'no symbol has the id {lacking[0]}; expected ids from 0 to {max(symbols)}')
+    return t.tolist()
+
 # %% ../nbs/33_clip.ipynb #bd545489
 class CLIPTokenizer:
     "CLIP's tokenizer: byte-pair encoding of bytes, called with a text or a list, gives ids (n,length)"
@@ -220,8 +231,8 @@ class CLIPTokenizer:
     def decode(self,
         ids # a list or tensor of ids
     )->str: # in lower case, with a space after each word, without the marks
-        "The text of ids, as far as it can be known"
-        symbols = [self.symbols[int(i)] for i in ids]
+        "The text of ids, as far as it can be known. Raises `TypeError` for other than whole numbers, `ValueError` for unknown ids"
+        symbols = [self.symbols[i] for i in _as_ids(ids, self.symbols)]
         text = ''.join(s.replace('</w>', ' ') for s in symbols if s not in self.marks)
         return bytes(_symbol_bytes.get(c, 32) for c in text).decode(errors='replace').strip()
 
