@@ -205,6 +205,8 @@ def sampler_loop(
         named = sig.bind(*args, **kwargs).arguments
         (ask, model), (start, x) = list(named.items())[:2]
         if not x.is_floating_point(): raise ValueError(f'noise of {x.dtype}, expected floats')
+        if ask == 'denoise' and isinstance(model, nn.Module): raise TypeError(
+            f'{type(model).__name__} is a network, expected a denoiser around it, such as EDMDenoiser(model, sigma_data)')
         def checked(x_t, t):
             out = model(_narrow(x_t, x), t)
             check_output(out, x)

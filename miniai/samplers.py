@@ -25,11 +25,14 @@ def sigma_of(
     return ((1-abar)/abar).sqrt()
 
 # %% ../nbs/25_samplers.ipynb #bfb916c5
-def _pairs(sigmas):
-    "Numbered pairs of a level and the next. Raises `ValueError` for levels that don't fall"
+def _pairs(sigmas, x):
+    "Numbered pairs of a level and the next. Raises `ValueError` for levels that don't fall, or x with far less noise"
     s  = [float(o) for o in sigmas]
     ok = len(s) > 1 and math.isfinite(s[0]) and all(a > b for a,b in zip(s, s[1:])) and s[-1] >= 0
     if not ok: raise ValueError(f'noise levels {s[:3]} …, expected at least two, finite, falling, and none below 0')
+    if x.numel() >= 1000 and x.std() < s[0]/2: raise ValueError(
+        f'x has a standard deviation of {x.std():.3g} and the first noise level is {s[0]:.3g}; '
+        'expected noise of that level: noise*sigmas[0], in image to image added to the image')
     return list(enumerate(zip(s, s[1:])))
 
 @sampler_loop
@@ -40,7 +43,7 @@ def euler(
     sigmas          # falling noise levels, the last is where to end: 0
 ):                  # yields states with `i`, `x`, `sigma` (the level that x is at now) and `x0` (the latest guess)
     "Euler's method: one call a step, first order. Raises `ValueError` for levels that don't fall, or outputs of another shape than `x`"
-    for i,(s,s1) in _pairs(sigmas):
+    for i,(s,s1) in _pairs(sigmas, x):
         x0 = denoise(x, s)
         x  = x + (s1-s)*(x-x0)/s                                      # along the arrow to the next level
         yield SimpleNamespace(i=i, x=x, sigma=s1, x0=x0)
@@ -82,7 +85,7 @@ def heun(
 ):                  # yields states with `i`, `x`, `sigma` and `x0`
     "Heun's method: two calls a step, second order; with `churn` the stochastic sampler of Karras et al. (2022, algorithm 2). Raises `ValueError` for levels that don't fall, a churn out of range, or outputs of another shape than `x`"
     _check_churn(churn, s_min, s_max, s_noise)
-    steps = _pairs(sigmas)
+    steps = _pairs(sigmas, x)
     for i,(s,s1) in steps:
         if churn and s_min <= s <= s_max:
             s_hat = s*(1 + min(churn/len(steps), math.sqrt(2)-1))
@@ -121,7 +124,7 @@ def lms(
     "Linear multistep method: one call a step, the order given (lower in the first steps). Raises `ValueError` for levels that don't fall, an order below 1, or outputs of another shape than `x`"
     if order < 1: raise ValueError(f'order is {order}, expected at least 1')
     ds, nodes = [], []
-    for i,(s,s1) in _pairs(sigmas):
+    for i,(s,s1) in _pairs(sigmas, x):
         x0 = denoise(x, s)
         ds, nodes = [(x-x0)/s, *ds[:order-1]], [s, *nodes[:order-1]]
         x = x + sum(w*d for w,d in zip(lms_weights(nodes, s1), ds))
@@ -137,7 +140,7 @@ def dpmpp_2m(
 ):                  # yields states with `i`, `x`, `sigma` and `x0`
     "DPM-Solver++(2M) (Lu et al. 2022, algorithm 2): one call a step, second order. Raises `ValueError` for levels that don't fall, or outputs of another shape than `x`"
     old = h_old = None
-    for i,(s,s1) in _pairs(sigmas):
+    for i,(s,s1) in _pairs(sigmas, x):
         x0 = d = denoise(x, s)
         h  = math.log(s/s1) if s1 else math.inf
         if old is not None and s1: d = x0 + h/(2*h_old)*(x0-old)      # the guess in the middle of the step
@@ -157,7 +160,7 @@ def euler_ancestral(
 ):                  # yields states with `i`, `x`, `sigma` and `x0`
     "Euler's method with fresh noise after each step; at `eta` 1 as much as in DDPM. Raises `ValueError` for levels that don't fall, `eta` out of range, or outputs of another shape than `x`"
     if not 0 <= eta <= 1: raise ValueError(f'eta is {eta}, expected 0 to 1')
-    for i,(s,s1) in _pairs(sigmas):
+    for i,(s,s1) in _pairs(sigmas, x):
         up   = eta*s1*math.sqrt(1-(s1/s)**2)
         down = math.sqrt(s1**2-up**2)
         x0 = denoise(x, s)
