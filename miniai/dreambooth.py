@@ -24,10 +24,17 @@ from .text_to_image import ClipGradCB, TextToImage, TextToImageCB, logit_normal_
 
 # %% ../nbs/36_dreambooth.ipynb #29149435
 def _check_token(tokenizer, token, known):
-    "Raise for what is not a single token, or is a word that the model knows"
-    if token in known: raise ValueError(f'{token!r} is a word that the model knows; expected a rare token')
-    n = len(tokenizer.encode(token))
-    if n != 1: raise ValueError(f'{token!r} is spelled with {n} tokens, expected one')
+    "Raise for what is not a single token, or is a word that the model knows, in capitals too"
+    ids = tokenizer.encode(token)
+    if any(ids == tokenizer.encode(w) for w in known):
+        raise ValueError(f'{token!r} is a word that the model knows; expected a rare token')
+    if len(ids) != 1: raise ValueError(f'{token!r} is spelled with {len(ids)} tokens, expected one')
+    if ids[0] in (tokenizer.bos_id, tokenizer.eos_id, tokenizer.pad_id):
+        raise ValueError(f'{token!r} marks start or end of every prompt; expected a rare token')
+
+def _check_words(tokenizer, words):
+    if isinstance(words, str) or not len(words): raise ValueError(f'words are {words!r}, expected a list of at least one')
+    for w in words: _check_token(tokenizer, w, ())
 
 # %% ../nbs/36_dreambooth.ipynb #8dffaf98
 @torch.no_grad()
@@ -39,16 +46,17 @@ def begin_as(
 ):
     "Let a rare token begin as the mean embedding of words, as long as theirs. Raises `ValueError` for a token that is known"
     _check_token(sd.tokenizer, token, known)
-    for w in words: _check_token(sd.tokenizer, w, ())
+    _check_words(sd.tokenizer, words)
     table = sd.text_encoder.text_model.embeddings.token_embedding.weight    # (n_vocab,d)
-    like  = table[[sd.tokenizer.word_ids(w)[0] for w in words]]             # (n,d)
-    table[sd.tokenizer.word_ids(token)[0]] = F.normalize(like.mean(0), dim=0)*like.norm(dim=1).mean()
+    like  = table[[sd.tokenizer.encode(w)[0] for w in words]]               # (n,d)
+    table[sd.tokenizer.encode(token)[0]] = F.normalize(like.mean(0), dim=0)*like.norm(dim=1).mean()
 
 # %% ../nbs/36_dreambooth.ipynb #5a02069a
 def _check_concept(sd, pictures, prompts, token, known):
     "Raise for pictures, prompts or a token from which nothing can be learned"
     if not torch.is_tensor(pictures) or not pictures.is_floating_point():
-        raise TypeError(f'pictures are a {type(pictures).__name__}, expected a tensor of floats (n,3,h,w) in [-1,1]')
+        kind = f'{type(pictures).__name__} of {getattr(pictures, "dtype", "no type")}'
+        raise TypeError(f'pictures are a {kind}, expected a tensor of floats (n,3,h,w) in [-1,1]')
     if not len(pictures): raise ValueError('there are no pictures, expected at least one')
     k, side = sd.vae.multiple, sd.unet.config['sample_size']
     if pictures.shape[1:] != (3, k*side, k*side):
@@ -58,9 +66,16 @@ def _check_concept(sd, pictures, prompts, token, known):
     if isinstance(prompts, str) or len(prompts) != len(pictures):
         raise ValueError(f'{len(pictures)} pictures, expected a list of as many prompts')
     _check_token(sd.tokenizer, token, known)
-    ids = sd.tokenizer.word_ids(token)[0]
-    if lacking := [p for p in prompts if ids not in sd.tokenizer.encode(p)]:
-        raise ValueError(f'the prompt {lacking[0]!r} lacks the token {token!r}')
+    ids, most = sd.tokenizer.encode(token)[0], sd.tokenizer.length-2
+    if lacking := [p for p in prompts if ids not in sd.tokenizer.encode(p)[:most]]:
+        raise ValueError(f'the prompt {lacking[0]!r} lacks the token {token!r} among its first {most}')
+
+def _check_loader(concept, prior, steps, bs, bs_prior):
+    if min(steps, bs, bs_prior) < 1:
+        raise ValueError(f'steps={steps}, bs={bs}, bs_prior={bs_prior}, expected at least 1')
+    for z,ids in filter(None, (concept, prior)):
+        if not len(z) or len(z) != len(ids):
+            raise ValueError(f'{len(z)} latents and {len(ids)} captions, expected as many, and some')
 
 # %% ../nbs/36_dreambooth.ipynb #fa398cc2
 @torch.no_grad()
@@ -140,9 +155,8 @@ class ConceptLoader:
         bs:int=4,     # of the concept in each batch
         bs_prior:int=4# of the prior, if there is one
     ):
-        "Raises `ValueError` for no steps, or batches of none"
-        if min(steps, bs, bs_prior) < 1:
-            raise ValueError(f'steps={steps}, bs={bs}, bs_prior={bs_prior}, expected at least 1')
+        "Raises `ValueError` for no steps, batches of none, or no latents"
+        _check_loader(concept, prior, steps, bs, bs_prior)
         self.parts, self.steps = [(concept, bs)] + ([(prior, bs_prior)] if prior else []), steps
     def __len__(self): return self.steps
     def __iter__(self):
@@ -232,6 +246,7 @@ def add_lora(
 )->nn.Module:      # the same network
     "Put LoRA layers into a network. Raises `ValueError` if it has some already, or no layer of such a name"
     if lora_layers(net): raise ValueError('the network has LoRA layers already: merge_lora them first')
+    if isinstance(targets, str): raise ValueError(f'targets are the text {targets!r}, expected a list of names')
     names = [name for name,_ in net.named_modules() if any(f'.{name}'.endswith(f'.{t}') for t in targets)]
     if not names: raise ValueError(f'no layer whose name ends in {" or ".join(targets)}')
     net.requires_grad_(False)

@@ -8,7 +8,7 @@ __all__ = ['new_shapes', 'new_colours', 'concept_pictures', 'concept_caption', '
            'learn_concept', 'concept_score', 'save_embedding', 'load_embedding']
 
 # %% ../nbs/35_textual_inversion.ipynb #9d11bdeb
-import itertools, math
+import itertools, math, re
 from collections import Counter
 from dataclasses import replace
 from functools import partial
@@ -40,6 +40,12 @@ def _check_concept(n, kind, colour):
         raise ValueError(f'kind {kind!r}, expected one of {", ".join((*kinds, *new_shapes))}')
     if colour is not None and colour not in palette | new_colours:
         raise ValueError(f'colour {colour!r}, expected one of {", ".join(palette | new_colours)}')
+
+def _check_read(images, scenes):
+    if not torch.is_tensor(images) or not images.is_floating_point() or images.ndim != 4 or not len(images):
+        kind = f'{type(images).__name__} of {getattr(images, "dtype", "no type")}'
+        raise TypeError(f'pictures are a {kind}, expected floats (n,3,64,64) in [-1,1], at least one')
+    if len(images) != len(scenes): raise ValueError(f'{len(images)} pictures and {len(scenes)} scenes')
 
 def _words(s): return s.setting, s.things[0].kind, s.things[0].colour
 
@@ -85,7 +91,8 @@ def thing_mask(
     scenes,              # what they are meant to show: the settings are used
     least:int=25         # difference to the background, of 255, that counts
 )->torch.Tensor:         # (n,64,64) of True and False
-    "Where a picture is not the background of its setting"
+    "Where a picture is not the background of its setting. Raises `TypeError` or `ValueError` for unfit pictures"
+    _check_read(images, scenes)
     back = np.stack([np.array(_background(s.setting).reduce(_scale)) for s in scenes])
     back = torch.from_numpy(back).permute(0, 3, 1, 2)
     return ((images.cpu().float()+1)*127.5 - back).abs().amax(1) > least
@@ -136,11 +143,15 @@ def thing_kind(
 _table = 'text_model.embeddings.token_embedding.weight'                     # its name in a text encoder
 
 def _check_token(sd, token, n):
-    if not isinstance(token, str) or not token or token != token.strip() or ' ' in token:
+    if not isinstance(token, str) or token.split() != [token]:
         raise ValueError(f'token {token!r}, expected a text without spaces, such as "<olive>"')
-    if token in sd.tokenizer.vocab or len(sd.tokenizer.encode(token)) == 1:
-        raise ValueError(f'the tokenizer has {token!r} already; expected a new one')
-    if n < 1: raise ValueError(f'{n} vectors, expected at least one')
+    if not isinstance(n, int) or n < 1: raise ValueError(f'{n} vectors, expected a whole number, at least one')
+    vocab, first = sd.tokenizer.vocab, re.fullmatch(r'(.+)_\d+', token)
+    if first and first[1] in vocab:
+        raise ValueError(f'{token!r} would be a further vector of {first[1]!r}; expected another name')
+    if len(sd.tokenizer.encode(token)) == 1: raise ValueError(f'the tokenizer has {token!r} already; expected a new one')
+    if has := [name for name in (token, *(f'{token}_{i}' for i in range(1, n+1))) if name in vocab]:
+        raise ValueError(f'the tokenizer has {has[0]!r} already; expected a new one')
 
 def _first_rows(sd, init, n):
     "Where the vectors begin (n,d): as the embedding of a word, or as given"
@@ -213,6 +224,7 @@ class ConceptCB(TextToImageCB):
     def __init__(self, sd):
         super().__init__(sd.schedule.abars, sd.tokenizer(['']), p=0.)
         self.predicts = sd.schedule.config['prediction_type']
+        if self.predicts not in ('v_prediction', 'epsilon'): raise ValueError(f'{self.predicts} is not trained here')
 
     def before_batch(self, learn):
         super().before_batch(learn)
@@ -221,12 +233,16 @@ class ConceptCB(TextToImageCB):
             a = self.abars.to(x.device)[t].reshape(-1, 1, 1, 1)
             learn.batch = x, t, ids, a.sqrt()*v + (1-a).sqrt()*x            # v and x_t determine the noise
 
+# %% ../nbs/35_textual_inversion.ipynb #acd7d3ca
 class BestVectorsCB(Callback):
     "Now and then the loss on validation batches `(x, t, ids, target)`; the best vectors are put back at the end"
     def __init__(self,
         batches,     # list of batches; without any, the last vectors stay
         every:int=20 # steps
-    ): self.batches, self.every = batches, every
+    ):
+        "Raises `ValueError` for fewer than one step"
+        if every < 1: raise ValueError(f'every={every} steps, expected at least 1')
+        self.batches, self.every = batches, every
 
     @torch.no_grad()
     def _look(self, learn):
@@ -257,6 +273,9 @@ def _check_pictures(sd, token, images, captions):
         raise ValueError(f'{len(images)} pictures need a list of as many captions')
     if lacking := [c for c in captions if token not in c]:
         raise ValueError(f'the caption {lacking[0]!r} lacks {token!r}')
+    most, ids = sd.tokenizer.length-2, set(token_ids(sd, token))
+    if cut := [c for c in captions if not ids <= set(sd.tokenizer.encode(expand(sd, token, c))[:most])]:
+        raise ValueError(f'the caption {cut[0]!r} is cut after {most} tokens, before the end of {token!r}')
 
 class _ConceptLoader:
     "A fixed number of batches of latents and ids, drawn with replacement"
@@ -346,7 +365,8 @@ def save_embedding(
     token:str, # that was added
     path       # of the file, ending in .safetensors
 ):
-    "Keep the vectors of a token, as Diffusers does: one entry, the token, with a tensor (n,d)"
+    "Keep the vectors of a token as Diffusers does, a tensor (n,d). Raises `ValueError` for another ending of the path"
+    if Path(path).suffix != '.safetensors': raise ValueError(f'{path}: expected a name that ends in .safetensors')
     rows = sd.text_encoder.get_parameter(_table).data[token_ids(sd, token)]
     safetensors.torch.save_file({token: rows.cpu().contiguous()}, path)
 
