@@ -9,7 +9,7 @@ TOOL  := $(BIN)/python tools
 JUPYTER = $(BIN)/jupyter lab --ServerApp.ip=127.0.0.1 --ServerApp.root_dir="$(CURDIR)" $(if $(filter 0,$(shell id -u)),--allow-root)
 
 .DEFAULT_GOAL := help
-.PHONY: help run lab edit course full stale test bench docs clean
+.PHONY: help run demo lab edit course full stale test bench docs clean
 
 help:  ## Show this list
 	@echo "miniai: from deep learning foundations to Stable Diffusion"
@@ -20,6 +20,9 @@ help:  ## Show this list
 
 run: $(STAMP)  ## Paint nine pictures of PROMPT="a small red star above a blue house at night"; leaves a page in _run/
 	@$(TOOL)/paint.py $${PROMPT+"$$PROMPT"}
+
+demo: $(STAMP)  ## Open a page to play with: prompt, sampler, guidance, a canvas; on this machine only
+	@$(TOOL)/demo.py
 
 lab: $(STAMP)  ## Open copies of the notebooks (in _work/, yours to change) in JupyterLab, on this machine only
 	@$(TOOL)/lab.py $(if $(UPDATE),--update)

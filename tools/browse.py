@@ -98,6 +98,86 @@ def look_at(path):
         browser.close()
     return w.faults
 
+class Play(Walk):
+    "Plays with the page of `make demo`, at one width, and collects what is wrong with it"
+    def __init__(self, browser, base, width):
+        super().__init__(browser, base)
+        self.at = f'{width} px'
+        self.page.set_viewport_size(dict(width=width, height=900))
+        self.page.goto(base)
+        self.page.locator('#drawing canvas').wait_for()
+
+    def fault(self, what):
+        if '/queue/data' not in what: super().fault(what)        # Gradio's stream of events, which it closes itself
+
+    def expect(self, ok, what):
+        if not ok: self.fault(f'expected {what}; the page says {self.said()!r}')
+
+    def said(self):    return self.page.locator('#said .message').inner_text()
+    def picture(self): return self.page.locator('#picture img').get_attribute('src')
+
+    def press(self, prompt=None, button='#go', end='Done'):
+        "Type a prompt, press, wait; gives the pictures that were seen while one formed"
+        if prompt is not None: self.page.locator('#prompt textarea').fill(prompt)
+        self.page.evaluate("""() => { window.seen = []; window.watch ??= new MutationObserver(() => {
+            const src = document.querySelector('#picture img')?.src; if (src && src != seen.at(-1)) seen.push(src) })
+            watch.observe(document.querySelector('#picture'), {subtree: true, childList: true, attributes: true})
+            document.querySelector('#said .message').textContent = '' }""")
+        self.page.locator(button).click()
+        self.page.locator(f'#said .message:has-text("{end}")').wait_for(timeout=180_000)
+        return self.page.evaluate('() => seen')
+
+    def draw(self):
+        "A ground, and a stroke of the brush"
+        self.page.locator('.ground').nth(3).click()
+        self.page.locator('.colour').nth(2).click()
+        canvas = self.page.locator('#drawing canvas')
+        canvas.scroll_into_view_if_needed()
+        x, y, w, h = (canvas.bounding_box()[k] for k in ('x', 'y', 'width', 'height'))
+        self.page.mouse.move(x+.3*w, y+.3*h); self.page.mouse.down()
+        self.page.mouse.move(x+.7*w, y+.4*h, steps=5); self.page.mouse.up()
+
+    def all(self, steps=8):
+        count = lambda what: self.page.locator(what).count()
+        self.page.locator('#steps input[type=number]').fill(str(steps)); self.page.keyboard.press('Tab')
+        seen  = self.press('a large yellow moon left of a purple boat at sunset')
+        self.expect(len(seen) > 2, f'a picture that forms, not {len(seen)} of them')
+        self.expect((count('.strip img'), count('#gallery img')) == (2*steps, 1), f'{2*steps} pictures of steps and one kept')
+        self.expect('The oracle reads “' in self.page.locator('#reading').inner_text(), 'what the oracle reads')
+        first = self.picture()
+        for prompt,says in ('', 'The prompt is empty'), ('a cat at night', 'never seen “cat”'):
+            self.press(prompt, end=says)
+            self.expect(self.picture() == first, 'the picture to stay')
+        self.press('a small red star above a blue house at night')
+        second = self.picture()
+        self.expect(second != first, 'another picture for another prompt')
+        self.draw()
+        self.press(end='from your drawing')
+        self.expect(self.picture() not in (first, second), 'another picture from a drawing')
+        self.page.locator('.clear').click()
+        self.press()
+        self.expect(self.picture() == second, 'the picture as before the drawing, which was cleared')
+        self.press(button='#another', end='seed 1')
+        self.expect(self.picture() != second and count('#gallery img') == 5, 'another picture for another seed, and five kept')
+        wide = self.page.evaluate('() => document.documentElement.scrollWidth - innerWidth')
+        self.expect(wide <= 0, f'a page that fits its window, not one {wide} px wider')
+        text = self.page.locator('body').inner_text()
+        self.expect(not any(o in text for o in ('Traceback', 'Error')), 'messages in words')
+        return self.faults
+
+def play(base, folder=None):
+    "Play with the page of `make demo` at `base`, wide and as narrow as a phone; gives what is wrong"
+    faults = []
+    with sync_playwright() as p:
+        browser = launch(p)
+        for width in 1280, 390:
+            game = Play(browser, base, width)
+            faults += game.all()
+            if folder: game.page.screenshot(path=f'{folder}/demo-{width}.png', full_page=True)
+            game.page.close()
+        browser.close()
+    return faults
+
 def screenshots(folder, pages=('index.html', '01_matmul.html', 'api/core.html')):
     "Pictures of some pages: light and dark, wide and as narrow as a phone"
     base = serve()

@@ -39,6 +39,12 @@ def as_words(labels):
     try: return caption(Scene(setting, things, relation))
     except ValueError: return ', '.join([setting, layout, *rest])
 
+def is_right(picture, prompt):
+    "Is a picture (3,64,64) what the prompt asks for, by the oracle? None for a prompt that is no caption of the grammar"
+    from miniai.scenes import prompt_score
+    try: return bool(prompt_score(picture[None], [prompt])['all'])
+    except ValueError: return None
+
 def as_bytes(x):
     "Pictures (n,3,h,w) in [-1,1] as bytes (n,h,w,3)"
     return (x*127.5+127.5).round().byte().permute(0, 2, 3, 1).cpu().numpy()
@@ -65,13 +71,9 @@ def build_page(prompt, pictures, forming, seconds):
     "The page, as text"
     import numpy as np
     from miniai.core import animate
-    from miniai.scenes import load_oracle, prompt_score, read
-    from miniai.stable_diffusion import load_tiny_sd
+    from miniai.scenes import load_oracle, read
     found = read(load_oracle(), pictures)[0]
-    def is_right(x):
-        try: return bool(prompt_score(x[None], [prompt])['all'])
-        except ValueError: return None                             # no caption of the grammar: nothing to hold it against
-    marks   = [is_right(x) for x in pictures]
+    marks   = [is_right(x, prompt) for x in pictures]
     figures = ''.join(f'<figure>{img(png(x), f"picture {i+1}: {as_words(y)}")}<figcaption{" class=bad" if ok is False else ""}>'
                       f'{as_words(y)}{" ✗" if ok is False else " ✓" if ok else ""}</figcaption></figure>'
                       for i,(x,y,ok) in enumerate(zip(as_bytes(pictures), found, marks)))

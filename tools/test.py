@@ -1,5 +1,5 @@
 """Everything that has to hold before a change lands. Prints a line for each check and closes with how many passed and failed."""
-import ast, base64, contextlib, hashlib, json, os, re, shutil, subprocess, sys, tempfile, time, warnings
+import ast, base64, contextlib, hashlib, json, os, re, shutil, socket, subprocess, sys, tempfile, time, urllib.request, warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -283,6 +283,39 @@ def paints(tmp):
     if browser_path() and (faults := look_at(page)): raise Failed('\n'.join(faults))
     return said.strip().splitlines()[-1].split(';')[0]
 
+def answers_at(url, server, seconds=300):
+    "Wait until a server answers; False if it ends, or takes longer"
+    for _ in range(2*seconds):
+        try: return bool(urllib.request.urlopen(url, timeout=5).read())
+        except OSError:
+            if server.poll() is not None: return False
+            time.sleep(.5)
+    return False
+
+def plays(tmp):
+    "The page of `make demo`, played with in a browser; neither the page nor its server asks or lets in another machine"
+    from browse import browser_path, play
+    if not browser_path():
+        if os.environ.get('CI'): raise Failed('no browser found: CI installs chromium (.ci/run)')
+        return None
+    with socket.socket() as s: s.bind(('127.0.0.1', 0)); port = s.getsockname()[1]
+    code = f'''import runpy, sys
+        def watch(event, args):
+            if event not in ('socket.connect', 'socket.bind', 'socket.getaddrinfo'): return
+            host = args[0] if event == 'socket.getaddrinfo' else args[1][0] if isinstance(args[1], tuple) else 'localhost'
+            if host not in ('127.0.0.1', 'localhost'): print(event, host, file=sys.stderr, flush=True)
+        sys.addaudithook(watch)
+        sys.argv = ['demo.py', '--port', '{port}']
+        runpy.run_path({str(root/'tools'/'demo.py')!r}, run_name='__main__')'''
+    log, url = Path(tmp)/'log', f'http://127.0.0.1:{port}/'
+    with open(log, 'w') as f: server = subprocess.Popen([sys.executable, '-c', re.sub(r'^        ', '', code, flags=re.M)], cwd=tmp, stdout=f, stderr=f)
+    try: faults = play(url) if answers_at(url, server) else ['the page did not open']
+    finally: server.terminate(); server.wait()
+    said = log.read_text(encoding='utf-8')
+    faults += [line for line in said.splitlines() if 'Traceback' in line or line.startswith('socket.')]
+    if faults or url not in said: raise Failed('\n'.join([*faults, said]))
+    return 'typed, pressed and drawn at 1280 and 390 px: pictures form and change, mistakes get a message, no request leaves the machine'
+
 def main():
     before, passed, failed, skipped = snapshot(), 0, 0, 0
     def check(name, f, *args):
@@ -298,7 +331,7 @@ def main():
         else:            passed  += 1
         print(f'{"ok" if said else "skipped":8} {name} ({time.time()-start:.0f} s): {said or "this machine has no browser; CI has"}', flush=True)
 
-    for name,f in ('export', export_in_sync), ('clean', notebooks_clean), ('wheel', wheel_installs), ('run', paints), ('lab', copies_kept), ('edit', saving_changes_nothing), ('outputs', outputs_compared):
+    for name,f in ('export', export_in_sync), ('clean', notebooks_clean), ('wheel', wheel_installs), ('run', paints), ('demo', plays), ('lab', copies_kept), ('edit', saving_changes_nothing), ('outputs', outputs_compared):
         with tempfile.TemporaryDirectory() as tmp: check(name, f, tmp)
     check('extras', works_without_extras)
     check('exercises', exercises_complete)
