@@ -86,7 +86,7 @@ def paint(prompt, negative, guidance, steps, sampler, seed, drawing, strength, k
     frames = []
     try:
         check_words(prompt, negative)
-        if seed is None: raise ValueError('The seed is empty. Write a whole number.')
+        if seed is None or not 0 <= seed < 2**32: raise ValueError(f'The seed is a whole number from 0, below {2**32:,}.')
         start = start_picture(drawing)
         yield message('beginning …'), same, same, same, same, same
         for n,total,sigma,pictures in sample(prompt, negative, guidance, steps, sampler, seed, start, strength):
@@ -109,7 +109,8 @@ def canvas():
                       for name,says in settings.items())
     return f"""<p>Start picture</p><div class="draw"><canvas width="{side}" height="{side}" aria-label="canvas for a start picture"></canvas>
         <div><label>Ground</label><div>{grounds}</div><label>Colour</label><div>{dots}</div>
-        <label>Brush<input type="range" min="1" max="20" value="8"></label><button class="painted">Draw on the picture</button><button class="clear">Clear</button></div></div>"""
+        <label>Brush<input type="range" min="1" max="20" value="8"></label>
+        <button class="painted">Draw on the picture</button><button class="clear">Clear</button></div></div>"""
 
 drawing_js = """
 const surface = element.querySelector('canvas'), pen = surface.getContext('2d'), brush = element.querySelector('input'), side = surface.width
@@ -133,21 +134,24 @@ surface.onpointerup = surface.onpointercancel = () => { last = null; send() }
 css = """
 .gradio-container { max-width: 62rem !important; margin: 0 auto !important }
 #page { display: grid; grid-template: "ask result" auto "how result" 1fr / minmax(0, 3fr) minmax(0, 2fr); gap: 1rem 2rem }
-#ask { grid-area: ask } #start { padding: .6rem .8rem .8rem; border: 1px solid var(--border-color-primary); border-radius: 4px }
- #result { grid-area: result } #how { grid-area: how }
+#ask { grid-area: ask } #result { grid-area: result } #how { grid-area: how }
+#start { padding: .6rem .8rem .8rem; border: 1px solid var(--border-color-primary); border-radius: 4px }
 h1 { font-size: 1.4rem !important } h2 { font-size: 1.1rem !important } .html-container { padding: 0 !important }
 .message, #start p, .draw, th, figcaption { color: var(--body-text-color-subdued); font-weight: 400; text-align: left }
 .bad { color: #b3261e } .dark .bad { color: #ff8a80 }
 #page img, .strip img, figure img, canvas { display: block; image-rendering: pixelated; border-radius: 4px }
 #picture { aspect-ratio: 1; background: var(--background-fill-secondary) } #picture img { width: 100% }
 #reading table { margin: .6rem 0 0; font-size: .9rem } #reading th, #reading td { padding: .1rem 1.2rem .1rem 0 !important }
-.strip { overflow-x: auto; contain: inline-size } .strip table { margin: 0 } .strip th, .strip td { padding: 0 .5rem .5rem 0 !important; font-size: .85rem } .strip td { min-width: 6.2rem } .strip img { width: 5.7rem; max-width: none }
-.gallery { display: grid; grid-template-columns: repeat(auto-fill, minmax(8rem, 1fr)); gap: 1rem } figure { margin: 0; font-size: .8rem } figure img { width: 100% }
+.strip { overflow-x: auto; contain: inline-size } .strip table { margin: 0 }
+.strip th, .strip td { padding: 0 .5rem .5rem 0 !important; font-size: .85rem } .strip td { min-width: 6.2rem } .strip img { width: 5.7rem; max-width: none }
+.gallery { display: grid; grid-template-columns: repeat(auto-fill, minmax(8rem, 1fr)); gap: 1rem }
+figure { margin: 0; font-size: .8rem } figure img { width: 100% }
 .draw { display: flex; flex-wrap: wrap; gap: 1rem; font-size: .9rem } .draw > div { flex: 1; min-width: 11rem } .draw label { display: block }
 canvas { width: 13rem; aspect-ratio: 1; border: 1px solid var(--border-color-primary); background: #fff; touch-action: none; cursor: crosshair }
 .draw button { margin: .2rem .3rem .5rem 0; border-radius: 4px } .draw input { display: block; width: 100%; margin-bottom: .5rem }
 .colour { width: 1.6rem; height: 1.6rem } .colour[aria-pressed=true] { outline: 2px solid var(--body-text-color); outline-offset: 1px }
-.ground img { width: 2.2rem; border: 1px solid var(--border-color-primary) } .painted, .clear { padding: .1rem .8rem; color: var(--body-text-color); border: 1px solid var(--border-color-primary) }
+.ground img { width: 2.2rem; border: 1px solid var(--border-color-primary) }
+.painted, .clear { padding: .1rem .8rem; color: var(--body-text-color); border: 1px solid var(--border-color-primary) }
 @media (max-width: 640px) { #page { grid-template: "ask" auto "result" auto "how" auto / minmax(0, 1fr) } .main { padding: 1rem !important } }
 """
 
@@ -173,7 +177,7 @@ def build():
                     steps    = gr.Slider(1, 100, 25, step=1, label='Steps', elem_id='steps')
                 with gr.Row():
                     sampler  = gr.Dropdown(list(samplers), value='ddim', label='Sampler', elem_id='sampler')
-                    seed     = gr.Number(0, precision=0, minimum=0, label='Seed', elem_id='seed')
+                    seed     = gr.Number(0, precision=0, label='Seed', elem_id='seed')
                 with gr.Column(elem_id='start'):
                     drawing  = gr.HTML(html_template=canvas(), js_on_load=drawing_js, apply_default_css=False, elem_id='drawing')
                     strength = gr.Slider(.05, 1, .8, step=.05, label='Strength', info='the fraction of the steps that are taken', elem_id='strength')
@@ -191,7 +195,8 @@ def build():
 
 def theme():
     "Quiet colours, the machine's own fonts"
-    return gr.themes.Default(primary_hue='blue', neutral_hue='zinc', radius_size='sm', font=['system-ui', 'sans-serif'], font_mono=['ui-monospace', 'monospace']).set(
+    fonts = dict(font=['system-ui', 'sans-serif'], font_mono=['ui-monospace', 'monospace'])
+    return gr.themes.Default(primary_hue='blue', neutral_hue='zinc', radius_size='sm', **fonts).set(
         body_text_color_subdued='#666', body_text_color_subdued_dark='#a0a4ab', block_info_text_color='#666', block_info_text_color_dark='#a0a4ab')
 
 if __name__ == '__main__':
