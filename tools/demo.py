@@ -97,7 +97,7 @@ def paint(prompt, negative, guidance, steps, sampler, seed, drawing, strength, k
     final = pictures[0]
     ok    = {True: ' ✓', False: ' ✗', None: ''}[is_right(final, prompt)]
     kept  = [f'<figure>{as_img(final, prompt)}<figcaption>{html.escape(prompt)}{ok}<br>seed {seed}</figcaption></figure>', *kept][:n_kept]
-    done  = f'{total} steps of {sampler}, guidance {guidance:g}, seed {seed}' + ('' if start is None else f', from your drawing, strength {strength:g}')
+    done  = f'{total} step{"s"*(total > 1)} of {sampler}, guidance {guidance:g}, seed {seed}' + ('' if start is None else f', from your drawing, strength {strength:g}')
     yield message(f'Done: {done}'), as_img(final, prompt), same, show_reading(final, prompt), show_gallery(kept), kept
 
 # --- The page
