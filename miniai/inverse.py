@@ -15,11 +15,20 @@ import torch
 from .ddpm import Mixture, check_output, normal_like
 
 # %% ../nbs/38_inverse.ipynb #efb63fa0
-def _check_sigma(sigma_y):
-    "Raise unless the noise level of a measurement is one finite number above 0"
-    try: ok = math.isfinite(sigma_y) and sigma_y > 0
+def _check_above0(v, name):
+    "Raise unless v is one finite number above 0"
+    try: ok = math.isfinite(v) and v > 0
     except (TypeError, ValueError, RuntimeError): ok = False
-    if not ok: raise ValueError(f'noise level sigma_y is {sigma_y!r}, expected a finite number above 0')
+    if not ok: raise ValueError(f'{name} is {v!r}, expected a finite number above 0')
+
+def _check_sigma(sigma_y): _check_above0(sigma_y, 'noise level sigma_y')
+
+def _check_measured(out, y, x):
+    "Raise unless the operator's output fits the measurement"
+    if not torch.is_tensor(out): raise TypeError(f'the operator returned a {type(out).__name__}, expected a tensor')
+    if out.ndim != y.ndim or out.shape[1:] != y.shape[1:] or len(y) not in (1, len(x)) or len(out) != len(x):
+        raise ValueError(f'the operator makes {tuple(out.shape)} of images {tuple(x.shape)}, the measurement is '
+                         f'{tuple(y.shape)}; expected the same shape (or a measurement for all, of length 1)')
 
 def _check_matrix(A, y, d):
     if A.ndim != 2 or A.shape[1] != d: raise ValueError(f'A of shape {tuple(A.shape)}, expected (m,{d})')
@@ -53,11 +62,15 @@ def transpose(
     A,             # linear function of images (n,...)
     x:torch.Tensor # images like those that it takes; only shape and type count
 ):                 # function of measurements: A^T
-    "The transpose of a linear function, by autograd"
+    """The transpose of a linear function, by autograd. Raises `ValueError`, when called, for measurements of another
+    shape than A's and for an A that no gradient goes through"""
     def At(v):
         with torch.enable_grad():
-            u = torch.zeros_like(x, requires_grad=True)
-            return torch.autograd.grad((A(u)*v).sum(), u)[0]
+            u   = torch.zeros_like(x, requires_grad=True)
+            out = A(u)
+            if out.shape != v.shape: raise ValueError(f'v has the shape {tuple(v.shape)}, expected {tuple(out.shape)}')
+            if not out.requires_grad: raise ValueError('no gradient goes through A, expected torch functions only')
+            return torch.autograd.grad((out*v).sum(), u)[0]
     return At
 
 # %% ../nbs/38_inverse.ipynb #c9b4f2ab
@@ -67,13 +80,14 @@ def solve(
     n:int=20,       # iterations at most
     tol:float=1e-5, # enough if no residual is larger than this, relative to b
 )->torch.Tensor:    # (n,...)
-    "Solve S v = b for each of n by conjugate gradients"
+    "Solve S v = b for each of n by conjugate gradients. Raises `ValueError` if S gives another shape than b's"
     def dot(a, b): return (a*b).flatten(1).sum(1).reshape(-1, *[1]*(a.ndim-1))
     v, r, p = torch.zeros_like(b), b, b
     rr, enough = dot(r, r), tol**2*dot(b, b)
     for _ in range(n):
         if (rr <= enough).all(): break
         Sp = S(p)
+        if Sp.shape != b.shape: raise ValueError(f'S makes {tuple(Sp.shape)} of {tuple(b.shape)}, expected the same')
         step = rr/dot(p, Sp).clamp(min=torch.finfo(b.dtype).tiny)
         v, r = v + step*p, r - step*Sp
         rr, old = dot(r, r), rr
@@ -85,13 +99,17 @@ def consistent(
     x0:torch.Tensor,  # predictions (n,...)
     A,                # linear function of them
     y:torch.Tensor,   # what was measured, shaped like `A(x0)` (or one for all)
-    sigma_y:float,    # standard deviation of its noise
+    sigma_y:float,    # standard deviation of its noise; 0 if A A^T can be inverted
     r2:float,         # variance of the clean image around the prediction
     At=None,          # the transpose (default: by autograd)
 )->torch.Tensor:      # (n,...)
-    "Predictions moved to agree with a measurement: posterior mean for the prior N(x0, r2)"
-    At = At or transpose(A, x0)
-    e  = y - A(x0)
+    """Predictions moved to agree with a measurement: posterior mean for the prior N(x0, r2).
+    Raises `ValueError` for a measurement of another shape, and for a noise level or variance below 0"""
+    At, out = At or transpose(A, x0), A(x0)
+    _check_measured(out, y, x0)
+    for name,v in ('sigma_y', sigma_y), ('r2', r2):
+        if not 0 <= v < math.inf: raise ValueError(f'{name} is {v}, expected a finite number, not below 0')
+    e = y - out
     return x0 + r2*At(solve(lambda v: r2*A(At(v)) + sigma_y**2*v, e))
 
 def spread2(
@@ -111,34 +129,59 @@ def _check_guide(denoise, A, y, way, prior_std, step, At):
         raise TypeError(f'the measurement is {getattr(y, "dtype", type(y).__name__)}, expected a tensor of floats')
     if not y.isfinite().all(): raise ValueError('the measurement has NaN or infinite values, expected numbers')
     if way not in ways: raise ValueError(f'way is {way!r}, expected one of {", ".join(ways)}')
-    for name,v in ('prior_std', prior_std), *([('step', step)] if step is not None else []):
-        if not 0 < v < math.inf: raise ValueError(f'{name} is {v}, expected a finite number above 0')
-
-def _check_measured(out, y, x):
-    "Raise unless the operator's output fits the measurement"
-    if not torch.is_tensor(out): raise TypeError(f'the operator returned a {type(out).__name__}, expected a tensor')
-    if out.shape[1:] != y.shape[1:] or len(y) not in (1, len(x)) or len(out) != len(x):
-        raise ValueError(f'the operator makes {tuple(out.shape)} of images {tuple(x.shape)}, the measurement is '
-                         f'{tuple(y.shape)}; expected the same shape (or a measurement for all, of length 1)')
+    _check_above0(prior_std, 'prior_std')
+    if step is not None: _check_above0(step, 'step')
+    if step is not None and way != 'dps': raise ValueError(f"a step size is for way='dps', expected none for {way!r}")
 
 def _check_linear(A, x):
-    "Raise unless A(2u) = 2A(u) for a random u"
-    u = torch.randn(x.shape, generator=torch.Generator().manual_seed(0), dtype=x.dtype).to(x.device)
-    a, b = A(2*u), 2*A(u)
-    if (a-b).abs().max() > 1e-3*(1+b.abs().max()):
-        raise ValueError("the operator is not linear: A(2x) isn't 2A(x); expected a linear one, or way='dps'")
+    "Raise unless A(2u-3w) = 2A(u)-3A(w) for random u and w"
+    g = torch.Generator().manual_seed(0)
+    u, w = (torch.randn(x.shape, generator=g, dtype=x.dtype).to(x.device) for _ in range(2))
+    a, b = A(2*u-3*w), 2*A(u)-3*A(w)
+    if (a-b).abs().max() > max(1e-3, 10*torch.finfo(a.dtype).eps)*(1+b.abs().max()):
+        raise ValueError("the operator is not linear: A(2u-3w) isn't 2A(u)-3A(w); expected a linear one "
+                         "(for others there is way='dps')")
+
+def _check_transpose(A, At, out, x):
+    "Raise unless <Au, v> = <u, At v> for random u and v"
+    g = torch.Generator().manual_seed(1)
+    u, v = (torch.randn(o.shape, generator=g, dtype=o.dtype).to(o.device) for o in (x, out))
+    Au, back = A(u), At(v)
+    if back.shape != x.shape:
+        raise ValueError(f'At makes {tuple(back.shape)} of {tuple(v.shape)}, expected {tuple(x.shape)}')
+    if ((Au*v).sum()-(u*back).sum()).abs() > max(1e-3, torch.finfo(out.dtype).eps)*Au.norm()*v.norm():
+        raise ValueError('At is not the transpose of A, expected <A(u), v> = <u, At(v)> for all u and v')
 
 def _check_first(guide, x0, x):
     "Checks for the first images of a shape that a guided denoiser is called with"
     if guide.seen == x.shape: return
     check_output(x0, x)
-    _check_measured(guide.A(x0.detach()), guide.y, x)
+    through, only = guide.way != 'replace', 'expected torch functions only, without `no_grad` or `detach`'
+    if through and not x0.requires_grad:
+        raise ValueError(f"no gradient goes through the denoiser, {only} (or way='replace')")
+    out = guide.A(x0.detach().requires_grad_(through))
+    _check_measured(out, guide.y, x)
+    if through and not out.requires_grad: raise ValueError(f'no gradient goes through the operator, {only}')
     if guide.way != 'dps': _check_linear(guide.A, x0.detach())
+    if guide.At is not None: _check_transpose(guide.A, guide.At, out.detach(), x0.detach())
     guide.seen = x.shape
 
-def _check_twist(guide):
+def _check_twist(guide, sigmas):
     if not hasattr(guide, 'look'): raise TypeError(f'guide is a {type(guide).__name__}, expected one made by `guided`')
     if guide.way in ('replace', 'both'): raise ValueError(f"way is {guide.way!r}, expected 'pigdm' or 'dps'")
+    if len(guide.y) != 1: raise ValueError(f'{len(guide.y)} measurements, expected one for all particles')
+    if not (len(sigmas) > 1 and sigmas[0] < math.inf and all(a > b > 0 for a,b in zip(sigmas, sigmas[1:]))):
+        raise ValueError(f'noise levels {sigmas[:3]} …, expected at least two above 0, finite and falling')
+
+def _check_weights(w):
+    if not (w.ndim == 1 and w.is_floating_point() and (w >= 0).all() and abs(w.sum()-1) < 1e-3):
+        raise ValueError(f'weights {w.tolist()[:5]} …, expected a row of floats, none below 0, with the sum 1')
+
+def _check_wiener(A, y, mean, cov):
+    n = mean.numel()
+    if cov.shape != (n, n): raise ValueError(f'a covariance of shape {tuple(cov.shape)}, expected ({n},{n})')
+    _check_measured(A(mean[None]), y[:1], mean[None])
+    _check_linear(A, mean[None])
 
 # %% ../nbs/38_inverse.ipynb #b9b198b5
 class Guided:
@@ -187,7 +230,8 @@ def guided(
 )->Guided:              # a denoiser
     """A denoiser that samples what fits a measurement: replacement (after Lugmayr et al. 2022 and Wang et al. 2022),
     DPS (Chung et al. 2022), PiGDM (Song et al. 2023). Raises `ValueError` for a noise level, step or way out of range;
-    when called, for an operator whose output doesn't fit the measurement, or isn't linear where it has to be"""
+    when called, for an operator whose output doesn't fit the measurement or that isn't linear where it has to be, for
+    an `At` that isn't its transpose, and where no gradient goes through"""
     _check_sigma(sigma_y); _check_guide(denoise, A, y, way, prior_std, step, At)
     return Guided(denoise, A, y, sigma_y, way, prior_std, step, At)
 
@@ -196,23 +240,26 @@ def resample(
     w:torch.Tensor, # weights (n,), sum 1
     generator=None, # `torch.Generator`
 )->torch.Tensor:    # n indices, on average n*w times each
-    "Systematic resampling: one random number, and n evenly spaced points into the cumulative weights"
+    """Systematic resampling: one random number, and n evenly spaced points into the cumulative weights.
+    Raises `ValueError` for weights below 0 or of another sum than 1"""
+    _check_weights(w)
     u = torch.rand(1, generator=generator).to(w)
     return torch.searchsorted(w.cumsum(0), (torch.arange(len(w)).to(w)+u)/len(w)).clamp(max=len(w)-1)
 
 # %% ../nbs/38_inverse.ipynb #c88ce164
 @torch.no_grad()
 def twisted(
-    guide:Guided,   # made by `guided`, of any way but 'replace'
+    guide:Guided,   # made by `guided`, with the way 'pigdm' or 'dps'
     x:torch.Tensor, # particles (n,...), noise of level `sigmas[0]`; all for one measurement
     sigmas,         # falling noise levels; a 0 at the end is left out
     generator=None, # `torch.Generator`
 ):                  # yields states with `i`, `x`, `sigma`, `x0` and `w`, the weights (n,)
     """Twisted diffusion sampler (Wu et al. 2023): weighted particles, exact for many particles and steps.
-    Raises `ValueError` for a guide that isn't a gradient alone"""
-    _check_twist(guide)
+    Raises `ValueError` for a guide that isn't a gradient alone, several measurements, or levels that don't fall"""
     def sq(a): return a.flatten(1).square().sum(1)
-    s = [float(o) for o in sigmas if o > 0]
+    s = [float(o) for o in sigmas]
+    if s and s[-1] == 0: s.pop()
+    _check_twist(guide, s)
     x0, grad, ll = guide.look(x, s[0])
     logw = ll.clone()
     for i,(a,b) in enumerate(zip(s, s[1:])):
@@ -239,11 +286,11 @@ def wiener(
     cov:torch.Tensor,  # their covariance (chw,chw)
 )->torch.Tensor:       # (n,c,h,w)
     """Linear estimate with the smallest squared error (Wiener filter), the posterior mean of a Gaussian.
-    Raises `ValueError` for a noise level not above 0"""
-    _check_sigma(sigma_y)
+    Raises `ValueError` for a noise level not above 0, shapes that don't fit, or an operator that isn't linear"""
+    _check_sigma(sigma_y); _check_wiener(A, y, mean, cov)
     M = A(torch.eye(len(cov)).to(cov).reshape(-1, *mean.shape)).flatten(1).T        # A as a matrix (m,chw)
     S = M@cov@M.T + sigma_y**2*torch.eye(len(M)).to(cov)
-    e = y.flatten(1) - A(mean[None]).flatten(1)                             # (n,m)
+    e = y.flatten(1).to(cov) - A(mean[None]).flatten(1)                     # (n,m)
     return mean + (torch.linalg.solve(S, e.T).T@M@cov).reshape(-1, *mean.shape)
 
 # %% ../nbs/38_inverse.ipynb #379da09b
