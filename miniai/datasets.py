@@ -22,8 +22,8 @@ from .training import get_dls
 # %% ../nbs/06_datasets.ipynb #0ddb436e
 def load_fashion_mnist(
     folder=None, # as for `miniai.data.fashion_mnist`: None for the embedded sample (quick) or the full set (full)
-):               # a `DatasetDict` with splits 'train' and 'test' and columns 'image' (PIL, 28x28, grey) and 'label' (0 to 9)
-    "Fashion-MNIST in the form in which the Hugging Face Hub serves it (`zalando-datasets/fashion_mnist`): same splits, columns and features"
+):               # a `DatasetDict` with splits 'train', 'test' and columns 'image' (PIL, 28x28, grey), 'label' (0 to 9)
+    "Fashion-MNIST as the Hugging Face Hub has it (`zalando-datasets/fashion_mnist`): same splits, columns, features"
     with extra('data'): from datasets import ClassLabel, Dataset, DatasetDict, Features, Image   # a second, so late
     features = Features({'image': Image(), 'label': ClassLabel(names=class_names)})
     x_train, y_train, x_valid, y_valid = fashion_mnist(folder)
@@ -51,16 +51,26 @@ def collate_dict(
         return tuple(batch[c] for c in cols)
     return _f
 
-# %% ../nbs/06_datasets.ipynb #edc7f906
+# %% ../nbs/06_datasets.ipynb #b2beac6a
 def _for_plot(im):
     "Array (h,w) or (h,w,c) for matplotlib from a PIL image, array or tensor"
     tensor = isinstance(im, torch.Tensor)
     im = np.asarray(to_cpu(im) if tensor else im)
-    if im.ndim == 3 and im.shape[0] in (1,3,4) and (tensor or im.shape[2] not in (1,3,4)): im = im.transpose(1,2,0)   # (c,h,w) -> (h,w,c)
+    first = im.ndim == 3 and im.shape[0] in (1,3,4) and (tensor or im.shape[2] not in (1,3,4))    # channels first?
+    if first: im = im.transpose(1,2,0)                                                            # (c,h,w) -> (h,w,c)
     if im.ndim == 3 and im.shape[2] == 1: im = im[...,0]
-    if im.ndim not in (2,3): raise ValueError(f'an image of shape {im.shape} has {im.ndim} dimensions; expected (h,w), (c,h,w) or (h,w,c). For several images use show_images')
-    return im
+    if im.ndim in (2,3): return im
+    raise ValueError(f'an image of shape {im.shape} has {im.ndim} dimensions; expected (h,w), (c,h,w) or (h,w,c). '
+                     'For several images use show_images')
 
+def _check_grid(n, nrows, ncols):
+    if n < 1: raise ValueError(f'a grid of {n} axes; expected at least one')
+    if nrows and ncols and nrows*ncols < n: raise ValueError(f'{nrows} x {ncols} axes are too few for {n} images')
+
+def _check_titles(titles, ims):
+    if titles is not None and len(titles) != len(ims): raise ValueError(f'{len(titles)} titles for {len(ims)} images')
+
+# %% ../nbs/06_datasets.ipynb #edc7f906
 @fc.delegates(plt.Axes.imshow)
 def show_image(
     im,            # PIL image, array or tensor: (h,w), (c,h,w) or (h,w,c), c being 1, 3 or 4
@@ -70,7 +80,7 @@ def show_image(
     noframe=True,  # leave out ticks and frame?
     **kwargs,      # for matplotlib's `imshow`
 ):                 # the axes
-    "Show an image on `ax`. One channel is shown in grey, floats between 0 and 1 from black to white only if they fill that range; pass `vmin` and `vmax` to fix it"
+    "Show an image on `ax`. One channel is grey, from its smallest value to its largest, or from `vmin` to `vmax`"
     im = _for_plot(im)
     if im.dtype == bool: kwargs = {'vmin': 0, 'vmax': 1, **kwargs}            # a mask that is true everywhere is white
     if ax is None: _, ax = plt.subplots(figsize=figsize)
@@ -91,7 +101,7 @@ def subplots(
 ):                    # figure, and axes as matplotlib gives them
     "A figure with `nrows` by `ncols` axes, each `imsize` inches large"
     if figsize is None: figsize = (ncols*imsize, nrows*imsize)
-    fig, ax = plt.subplots(nrows, ncols, figsize=figsize, **{'layout': 'constrained', **kwargs})   # titles don't overlap
+    fig, ax = plt.subplots(nrows, ncols, figsize=figsize, **{'layout': 'constrained', **kwargs})  # no overlap
     if suptitle is not None: fig.suptitle(suptitle)
     return fig, ax
 
@@ -106,9 +116,8 @@ def get_grid(
     size=14,         # of the title
     **kwargs,        # for `subplots`
 ):                   # figure, and an array of axes with `n` or more entries
-    "A grid for `n` images, nearly square unless told otherwise; axes beyond `n` are switched off"
-    if n < 1: raise ValueError(f'a grid of {n} axes; expected at least one')
-    if nrows and ncols and nrows*ncols < n: raise ValueError(f'{nrows} x {ncols} axes are too few for {n} images')
+    "A grid for `n` images, nearly square by default; axes beyond `n` are switched off"
+    _check_grid(n, nrows, ncols)
     if not nrows: nrows = math.ceil(n/ncols) if ncols else int(math.sqrt(n))
     if not ncols: ncols = math.ceil(n/nrows)
     fig, axs = subplots(nrows, ncols, squeeze=False, **kwargs)
@@ -126,9 +135,21 @@ def show_images(
     **kwargs,    # for `subplots`: `imsize`, `suptitle`, …
 ):
     "Show images in a grid"
-    if titles is not None and len(titles) != len(ims): raise ValueError(f'{len(titles)} titles for {len(ims)} images')
+    _check_titles(titles, ims)
     _, axs = get_grid(len(ims), nrows, ncols, **kwargs)
     for i,(im,ax) in enumerate(zip(ims, axs.flat)): show_image(im, ax=ax, title=None if titles is None else titles[i])
+
+# %% ../nbs/06_datasets.ipynb #f54e5dff
+def _check_two(dls):
+    if len(dls) >= 2: return
+    raise ValueError(f'{len(dls)} data loader(s) given, expected one for training and one for validation')
+
+def _splits(dd):
+    "The names of the splits to train and to validate with"
+    valid = next((k for k in ('validation', 'valid', 'test') if k in dd), None)
+    if 'train' in dd and valid: return 'train', valid
+    raise ValueError(f"the data set has the split(s) {list(dd)}, "
+                     "expected 'train' and one of 'validation', 'valid', 'test'")
 
 # %% ../nbs/06_datasets.ipynb #ab45d2bc
 class DataLoaders:
@@ -136,24 +157,30 @@ class DataLoaders:
     def __init__(self,
         *dls, # the loader for training, then the one for validation
     ):
-        if len(dls) < 2: raise ValueError(f'{len(dls)} data loader(s) given, expected one for training and one for validation')
+        _check_two(dls)
         self.train, self.valid = dls[:2]
 
     @classmethod
     def from_dd(cls,
-        dd,            # `DatasetDict` with a split 'train', and one for validation: 'validation', 'valid' or, if need be, 'test'
+        dd,            # `DatasetDict` with a split 'train', and 'validation', 'valid' or, if need be, 'test'
         batch_size:int, # images in a batch (twice as many in validation)
         as_tuple=True, # batches as tuples in the order of the features? (otherwise as dictionaries)
         **kwargs,      # for PyTorch's `DataLoader`, for example `num_workers`
     ):                 # `DataLoaders`
-        "Loaders that fetch and collate the rows of a `DatasetDict`. Raises `ValueError` if it lacks a split to train with or one to validate with"
-        valid = next((k for k in ('validation', 'valid', 'test') if k in dd), None)
-        if 'train' not in dd or not valid: raise ValueError(f"the data set has the split(s) {list(dd)}, expected 'train' and one of 'validation', 'valid', 'test'")
-        train, valid = dd['train'], dd[valid]
+        "Loaders that fetch and collate the rows of a `DatasetDict`. Raises `ValueError` if it lacks a split"
+        train, valid = (dd[k] for k in _splits(dd))
         collate = collate_dict(train) if as_tuple else default_collate
         return cls(*get_dls(train, valid, bs=batch_size, collate_fn=collate, **kwargs))
 
 # %% ../nbs/06_datasets.ipynb #66487dc6
+def _check_images(x, y, bs):
+    if x.dtype != torch.uint8: raise ValueError(f'images of {x.dtype}, expected unsigned bytes (uint8) from 0 to 255')
+    if x.ndim not in (3,4): raise ValueError(f'images of shape {tuple(x.shape)}, expected (n,h,w) or (n,c,h,w)')
+    if len(x) != len(y): raise ValueError(f'{len(x)} images and {len(y)} labels')
+    if y.ndim not in (1,2) or y.is_floating_point():
+        raise ValueError(f'labels of shape {tuple(y.shape)} and {y.dtype}, expected whole numbers (n,) or (n,k)')
+    if bs < 1: raise ValueError(f'a batch size of {bs}, expected at least 1')
+
 def _check_mean_std(mean, std):
     if not torch.as_tensor(mean).isfinite().all():
         raise ValueError(f'a mean of {mean}, expected a finite number, or one for each channel')
@@ -186,13 +213,9 @@ class BatchLoader:
         std=1.,        # what they are divided by then: a number, or one for each channel
         device='cpu',  # where the images are kept and the batches made
     ):
-        "Raises `ValueError` for images that are not bytes, shapes that do not fit, and a mean or deviation that makes no sense"
+        "Raises `ValueError` for images that are not bytes, wrong shapes, and a mean or std that makes no sense"
         x, y = torch.as_tensor(x), torch.as_tensor(y)
-        if x.dtype != torch.uint8: raise ValueError(f'images of {x.dtype}, expected unsigned bytes (uint8) from 0 to 255')
-        if x.ndim not in (3,4): raise ValueError(f'images of shape {tuple(x.shape)}, expected (n,h,w) or (n,c,h,w)')
-        if len(x) != len(y): raise ValueError(f'{len(x)} images and {len(y)} labels')
-        if y.ndim not in (1,2) or y.is_floating_point(): raise ValueError(f'labels of shape {tuple(y.shape)} and {y.dtype}, expected whole numbers (n,) or (n,k)')
-        if bs < 1: raise ValueError(f'a batch size of {bs}, expected at least 1')
+        _check_images(x, y, bs)
         _check_mean_std(mean, std)
         if x.ndim == 3: x = x[:,None]                               # (n,1,h,w)
         self.x, self.y = x.to(device), y.long().to(device)
@@ -205,7 +228,8 @@ class BatchLoader:
     def __iter__(self):
         n = len(self.x)
         order = torch.randperm(n) if self.shuffle else torch.arange(n)
-        for i in order.to(self.x.device).split(self.bs): yield self.x[i].float().mul_(self.scale).add_(self.shift), self.y[i]
+        for i in order.to(self.x.device).split(self.bs):
+            yield self.x[i].float().mul_(self.scale).add_(self.shift), self.y[i]
 
 # %% ../nbs/06_datasets.ipynb #c4e87e0d
 @fc.patch(cls_method=True)
@@ -214,10 +238,10 @@ def from_arrays(cls:DataLoaders,
     x_valid, y_valid, # images and labels to validate with
     batch_size:int,   # images in a batch (twice as many in validation)
     mean=None,        # of the pixels in [0,1]: a number, or one for each channel (default: one, measured on `x_train`)
-    std=None,         # deviation of the pixels in [0,1], likewise
+    std=None,         # standard deviation of the pixels in [0,1], likewise
     device='cpu',     # where the images are kept and the batches made
 ):                    # `DataLoaders`
-    "Loaders that take whole batches of normalised images by index from memory; much faster than `from_dd` where the images fit. Raises what `BatchLoader` raises"
+    "Loaders that take whole batches of normalised images by index from memory. Raises what `BatchLoader` raises"
     x = torch.as_tensor(x_train)
     if mean is None: mean = x.double().mean().item()/255
     if std  is None: std  = x.double().std(unbiased=False).item()/255
@@ -225,7 +249,7 @@ def from_arrays(cls:DataLoaders,
     return cls(BatchLoader(x_train, y_train, batch_size,   shuffle=True,  **kw),
                BatchLoader(x_valid, y_valid, batch_size*2, shuffle=False, **kw))
 
-# %% ../nbs/06_datasets.ipynb #0aac1542
+# %% ../nbs/06_datasets.ipynb #6c2843dc
 def _to_rgb(im):
     "A PIL image in 8-bit RGB: 16 bits cut down to 8, transparent parts laid onto white"
     if im.mode == 'F': raise ValueError('its pixels are floating-point numbers, expected whole numbers of 8 or 16 bits')
@@ -246,7 +270,7 @@ def _orientation(im):
     return 1, [f'its EXIF Orientation is {tag!r} and is ignored; expected a whole number from 1 to 8']
 
 def _open_upright(path):
-    "The image in a file, upright and in 8-bit RGB, and a list of what is wrong with the file, Pillow's warnings among it"
+    "The image in a file, upright and in 8-bit RGB, and a list of what is wrong with the file, with Pillow's warnings"
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter('always')
         with PIL.Image.open(path) as im:
@@ -259,8 +283,8 @@ def _open_upright(path):
 def _height_width(size):
     "Height and width of `size`, one number for both or a pair"
     hw = tuple(size) if isinstance(size, (tuple, list)) else (size, size)
-    if len(hw) != 2 or not all(isinstance(o, (int, np.integer)) and o > 0 for o in hw): raise ValueError(f'a size of {size}, expected a whole number above 0, or two: height and width')
-    return hw
+    if len(hw) == 2 and all(isinstance(o, (int, np.integer)) and o > 0 for o in hw): return hw
+    raise ValueError(f'a size of {size}, expected a whole number above 0, or two: height and width')
 
 def _read_image(path, size=None, channels=3):
     "`read_image`, and a list of what is wrong with the file though it can be read"
@@ -274,12 +298,13 @@ def _read_image(path, size=None, channels=3):
     if size is not None: im = PIL.ImageOps.fit(im, (w,h))
     return np.atleast_3d(np.asarray(im.convert('L') if channels == 1 else im)).transpose(2,0,1), notes
 
+# %% ../nbs/06_datasets.ipynb #0aac1542
 def read_image(
-    path,       # an image file of any kind that Pillow opens; of several frames, the first
+    path,       # an image file of any kind that Pillow opens; of several frames, the first. Odd EXIF data: a warning
     size=None,  # pixels: one number, or height and width (default: the image's own)
     channels=3, # 3 for red, green, blue; 1 for grey
 )->np.ndarray:  # unsigned bytes (c,h,w)
-    "Read an image as a viewer would show it, scaled to cover `size` and cut to it around the centre. Warns of EXIF data that make no sense. Raises `ValueError` that names a file that cannot be read, `FileNotFoundError` if there is none"
+    "An image as a viewer shows it, scaled to cover `size`, then cropped. `ValueError` for a file that can't be read"
     im, notes = _read_image(path, size, channels)
     for note in notes: warnings.warn(f'{path}: {note}', stacklevel=2)
     return im
@@ -328,7 +353,7 @@ def _read_files(paths, size):
     return good, bad
 
 def _outside(folder, classes):
-    "What is left out: images beside the class folders, images nested deeper, and files of a kind that Pillow doesn't read"
+    "What is left out: images beside the class folders, those nested deeper, and files that Pillow doesn't read"
     beside, nested = _list(folder, _is_file), [p for c in classes for p in _deeper(c)]
     inside = [p for c in classes for p in _list(c, _is_file)]
     unknown = list(filter(_is_unknown, beside+inside+nested))
@@ -362,63 +387,81 @@ def _misplaced(beside, nested, layout):
     if nested: notes.append(f'left out {len(nested)} image(s) nested deeper than {layout}, for example {nested[0]}')
     return notes
 
+def _check_folder(folder):
+    if folder.is_dir(): return
+    raise FileNotFoundError(f'there is no folder {folder}; expected one with a folder for each class in it: '
+                            f'{folder/"class"/"image.png"}')
+
+def _check_classes(folder, names, beside, nested):
+    if len(names) > 1: return
+    deeper = f' and {len(nested)} nested deeper, such as {nested[0]}' if nested else ''
+    raise ValueError(f'{folder} has {len(names)} class(es) with images ({_some(names) or "none"}) and {len(beside)} '
+                     f'image(s) outside of any class{deeper}; expected a folder for each of two or more classes, '
+                     f'with the images in it: {folder/"class"/"image.png"}')
+
+def _report(folder, classes, names, good, bad, own, hw):
+    "Warn of all that is left out or changed, on behalf of whoever called `read_folder`; raise if too little is left"
+    empty = [c for c in classes if c.name not in names]
+    beside, nested, unknown = _outside(folder, classes)
+    notes = _left_out(bad, unknown, empty) + _changed(good, own, hw)
+    if len(names) > 1: notes += _misplaced(beside, nested, folder/'class'/'image.png')    # otherwise the error says it
+    for note in notes: warnings.warn(note, stacklevel=4)
+    _check_classes(folder, names, beside, nested)
+
 # %% ../nbs/06_datasets.ipynb #5ec45cc4
 def _read_folder(folder, size=None):
     "`read_folder`; a warning points to the line that called the function which called this one"
     folder = Path(folder)
-    layout = folder/'class'/'image.png'
-    if not folder.is_dir(): raise FileNotFoundError(f'there is no folder {folder}; expected one with a folder for each class in it: {layout}')
+    _check_folder(folder)
     classes = _list(folder, Path.is_dir)
-    own = {p: _own_size(p) for c in classes for p in _list(c, _is_image)}
+    own = {p: _own_size(p) for c in classes for p in _list(c, _is_image)}             # heights and widths
     count = Counter(filter(None, own.values()))
     hw = max(count, key=count.get, default=None) if size is None else _height_width(size)
-
     good, bad = _read_files(own, hw)
     names = sorted({p.parent.name for p,*_ in good})
-    empty = [c for c in classes if c.name not in names]
-    beside, nested, unknown = _outside(folder, classes)
-    notes = _left_out(bad, unknown, empty) + _changed(good, own, hw if size is None else None)
-    if len(names) > 1: notes += _misplaced(beside, nested, layout)                    # otherwise the error says it
-    for note in notes: warnings.warn(note, stacklevel=3)
-    deeper = f' and {len(nested)} nested deeper, such as {nested[0]}' if nested else ''
-    if len(names) < 2: raise ValueError(
-        f'{folder} has {len(names)} class(es) with images ({_some(names) or "none"}) and {len(beside)} image(s) '
-        f'outside of any class{deeper}; expected a folder for each of two or more classes, with the images in it: {layout}')
-
+    _report(folder, classes, names, good, bad, own, hw if size is None else None)
     x = np.stack([im for _,im,_ in good])                                             # (n,3,h,w)
-    if (x == x[:,:1]).all(): x = x[:,:1].copy()                                       # all are grey: one channel says it all
+    if (x == x[:,:1]).all(): x = x[:,:1].copy()                                       # all grey: one channel will do
     return x, np.array([names.index(p.parent.name) for p,*_ in good]), names
 
 def read_folder(
     folder,    # has a folder for each class, with its images in it; hidden files, texts and tables are passed over
     size=None, # pixels of all images: one number, or height and width (default: the most frequent size among them)
-)->tuple:      # images, unsigned bytes (n,c,h,w), c being 1 if all are grey and 3 otherwise; labels (n,); names of the classes, sorted
-    "Read all images of a folder, of every kind that Pillow reads. Warns of what it leaves out, with counts and an example, and of faulty EXIF data, which are ignored; raises `ValueError` for fewer than two classes with images, `FileNotFoundError` if there is no such folder"
+)->tuple:      # images, unsigned bytes (n,c,h,w), c being 1 if all are grey; labels (n,); sorted names of the classes
+    "Read all images of a folder. Warns of what it leaves out; `ValueError` for fewer than two classes with images"
     return _read_folder(folder, size)
 
+# %% ../nbs/06_datasets.ipynb #9cbcb5dc
+def _check_valid(valid):
+    if not 0 < valid < 1: raise ValueError(f'valid is {valid}, expected a fraction between 0 and 1')
+
+def _check_held(held, folder):
+    if held.any(): return
+    raise ValueError(f'no class in {folder} has more than one image, so that none can be set aside for validation')
+
 # %% ../nbs/06_datasets.ipynb #502e5884
-def _in_valid(y, share, seed):
-    "Which images validate, given all labels `y` (n,): of each class the share, at least one and not all; a single image trains"
+def _in_valid(y, fraction, seed):
+    "Which images validate, by labels `y` (n,): of each class the fraction, at least one, never all"
     rng, mask = np.random.default_rng(seed), np.zeros(len(y), bool)
     for c in np.unique(y):
         i = rng.permutation(np.flatnonzero(y == c))
-        mask[i[:min(max(round(share*len(i)), 1), len(i)-1)]] = True
+        mask[i[:min(max(round(fraction*len(i)), 1), len(i)-1)]] = True
     return mask
 
 @fc.patch(cls_method=True)
 def from_folder(cls:DataLoaders,
     folder,         # has a folder for each class, with its images in it, as `read_folder` takes it
     batch_size:int, # images in a batch (twice as many in validation)
-    size=None,      # pixels of all images: one number, or height and width (default: the most frequent size among them)
-    valid:float=.2, # share of each class that is set aside for validation
+    size=None,      # pixels of all images: one number, or height and width (default: the most frequent size)
+    valid:float=.2, # fraction of each class that is set aside for validation
     seed:int=42,    # of the choice of these
     device='cpu',   # where the images are kept and the batches made
 ):                  # `DataLoaders` with `classes` (names), `channels` (1 or 3) and `size` (height, width)
-    "Loaders of your own images, kept in memory. Raises what `read_folder` raises, and `ValueError` if there is nothing to validate with"
-    if not 0 < valid < 1: raise ValueError(f'valid is {valid}, expected a share between 0 and 1')
+    "Loaders of your own images, kept in memory. Raises what `read_folder` raises, `ValueError` if none can validate"
+    _check_valid(valid)
     x, y, classes = _read_folder(folder, size)
     held = _in_valid(y, valid, seed)
-    if not held.any(): raise ValueError(f'no class in {folder} has more than one image, so that none can be set aside for validation')
+    _check_held(held, folder)
     dls = cls.from_arrays(x[~held], y[~held], x[held], y[held], batch_size, device=device)
     dls.classes, dls.channels, dls.size = classes, x.shape[1], x.shape[2:]
     return dls
