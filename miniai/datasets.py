@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['load_fashion_mnist', 'inplace', 'collate_dict', 'show_image', 'subplots', 'get_grid', 'show_images', 'DataLoaders',
-           'BatchLoader', 'from_arrays', 'read_image', 'read_folder', 'from_folder']
+           'BatchLoader', 'from_arrays', 'read_image', 'read_folder', 'from_folder', 'from_images', 'save_grid']
 
 # %% ../nbs/06_datasets.ipynb #800ded30
 import math, warnings
@@ -409,20 +409,27 @@ def _report(folder, classes, names, good, bad, own, hw):
     _check_classes(folder, names, beside, nested)
 
 # %% ../nbs/06_datasets.ipynb #5ec45cc4
+def _read_sized(paths, size):
+    "`_read_files` at one size, all images' own sizes, and the most frequent of these if there was no `size`"
+    own   = {p: _own_size(p) for p in paths}                                          # heights and widths
+    count = Counter(filter(None, own.values()))
+    usual = max(count, key=count.get, default=None) if size is None else None
+    return *_read_files(own, usual if size is None else _height_width(size)), own, usual
+
+def _stacked(good):
+    "What `_read_files` could read as one array (n,c,h,w)"
+    x = np.stack([im for _,im,_ in good])                                             # (n,3,h,w)
+    return x[:,:1].copy() if (x == x[:,:1]).all() else x                              # all grey: one channel will do
+
 def _read_folder(folder, size=None):
     "`read_folder`; a warning points to the line that called the function which called this one"
     folder = Path(folder)
     _check_folder(folder)
     classes = _list(folder, Path.is_dir)
-    own = {p: _own_size(p) for c in classes for p in _list(c, _is_image)}             # heights and widths
-    count = Counter(filter(None, own.values()))
-    hw = max(count, key=count.get, default=None) if size is None else _height_width(size)
-    good, bad = _read_files(own, hw)
+    good, bad, own, usual = _read_sized([p for c in classes for p in _list(c, _is_image)], size)
     names = sorted({p.parent.name for p,*_ in good})
-    _report(folder, classes, names, good, bad, own, hw if size is None else None)
-    x = np.stack([im for _,im,_ in good])                                             # (n,3,h,w)
-    if (x == x[:,:1]).all(): x = x[:,:1].copy()                                       # all grey: one channel will do
-    return x, np.array([names.index(p.parent.name) for p,*_ in good]), names
+    _report(folder, classes, names, good, bad, own, usual)
+    return _stacked(good), np.array([names.index(p.parent.name) for p,*_ in good]), names
 
 def read_folder(
     folder,    # has a folder for each class, with its images in it; hidden files, texts and tables are passed over
@@ -465,3 +472,56 @@ def from_folder(cls:DataLoaders,
     dls = cls.from_arrays(x[~held], y[~held], x[held], y[held], batch_size, device=device)
     dls.classes, dls.channels, dls.size = classes, x.shape[1], x.shape[2:]
     return dls
+
+# %% ../nbs/06_datasets.ipynb #d9aceedc
+def _read_images(folder, size):
+    "All images in a folder and below it, bytes (n,c,h,w); a warning points to the caller of the caller"
+    folder = Path(folder)
+    if not folder.is_dir(): raise FileNotFoundError(f'there is no folder {folder}; expected one with images in it')
+    files = _list(folder, _is_file) + _deeper(folder)
+    good, bad, own, usual = _read_sized(filter(_is_image, files), size)
+    notes = _left_out(bad, list(filter(_is_unknown, files)), []) + _changed(good, own, usual)
+    for note in notes: warnings.warn(note, stacklevel=3)
+    if len(good) < 2: raise ValueError(f'{folder} has {len(good)} image(s) that can be read, expected at least two')
+    return _stacked(good)
+
+@fc.patch(cls_method=True)
+def from_images(cls:DataLoaders,
+    folder,         # all images in it and in the folders below it are taken, hidden ones aside
+    batch_size:int, # images in a batch (twice as many in validation)
+    size=None,      # pixels of all images: one number, or height and width (default: the most frequent size)
+    valid:float=.1, # fraction that is set aside for validation
+    seed:int=42,    # of the choice of these
+    device='cpu',   # where the images are kept and the batches made
+):                  # `DataLoaders` of images in [-1,1] and labels 0, with `channels`, `size` and `sigma_data`
+    "Loaders of images without classes. Warns of what it leaves out; `ValueError` for fewer than two images"
+    _check_valid(valid)
+    x = _read_images(folder, size)
+    y = np.zeros(len(x), int)
+    held  = _in_valid(y, valid, seed)
+    count = np.bincount(x[~held].ravel(), minlength=256)                     # how often each value occurs
+    dls   = cls.from_arrays(x[~held], y[~held], x[held], y[held], batch_size, mean=.5, std=.5, device=device)
+    dls.channels, dls.size = x.shape[1], x.shape[2:]
+    dls.sigma_data = float(count @ (np.arange(256)/127.5-1)**2/count.sum())**.5
+    return dls
+
+# %% ../nbs/06_datasets.ipynb #76956102
+def _check_savable(x, ncols):
+    if not torch.is_tensor(x) or x.ndim != 4 or x.shape[1] not in (1, 3) or not len(x) or not x.is_floating_point():
+        kind = f'{tuple(x.shape)} of {x.dtype}' if torch.is_tensor(x) else type(x).__name__
+        raise ValueError(f'images are {kind}, expected floats (n,1,h,w) or (n,3,h,w)')
+    if ncols < 1: raise ValueError(f'{ncols} columns, expected at least 1')
+
+def save_grid(
+    x:torch.Tensor, # images (n,c,h,w) in [-1,1], of 1 or 3 channels
+    path,           # of the file; its ending says the kind
+    ncols:int=8     # images in a row
+):
+    "Write images into one file, in rows. Raises `ValueError` for other shapes or types"
+    _check_savable(x, ncols)
+    (n, _, h, w), nrows = x.shape, -(-len(x)//ncols)
+    pixels = x.detach().float().clamp(-1, 1).add(1).mul(127.5).round().byte().cpu().expand(-1, 3, -1, -1)
+    grid   = torch.full((nrows*ncols, 3, h, w), 255, dtype=torch.uint8)
+    grid[:n] = pixels
+    grid = grid.unflatten(0, (nrows, ncols)).permute(0, 3, 1, 4, 2).reshape(nrows*h, ncols*w, 3)
+    PIL.Image.fromarray(grid.numpy()).save(path)
