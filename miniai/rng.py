@@ -26,10 +26,24 @@ def _split(seed):
         state.append(r+1)
     return tuple(state)
 
-# %% ../nbs/02_random.ipynb #39b5c7ca
 def _scatter(seed):
     "A large integer that depends on `seed` in no simple way (SHA-256)"
     return int.from_bytes(hashlib.sha256(str(seed).encode()).digest(), 'big')
+
+# %% ../nbs/02_random.ipynb #0596d2a6
+def _check_seed(seed):
+    "Raise unless the seed is an integer from 0 on"
+    if isinstance(seed, bool) or not isinstance(seed, Integral):
+        raise TypeError(f'seed is {seed!r}, expected an integer')
+    if seed < 0: raise ValueError(f'seed is {seed}, expected 0 or more')
+
+def _as_state(xyz):
+    "Three integers, each from 1 to its modulus less one, as a tuple; raises for anything else"
+    xyz = tuple(xyz)
+    fits = [isinstance(v, Integral) and 0 < v < m for v,m in zip(xyz, _MODULI)]
+    if len(xyz) != 3 or not all(fits):
+        raise ValueError(f'state is {xyz}, expected three integers from 1 on, below {_MODULI}')
+    return tuple(map(int, xyz))                                # NumPy's integers overflow
 
 # %% ../nbs/02_random.ipynb #34e1a18a
 class WichmannHill:
@@ -38,9 +52,7 @@ class WichmannHill:
         seed:int, # any integer from 0 on; the same seed gives the same numbers
     ):
         "Raises a `TypeError` if `seed` is no integer, a `ValueError` if it is negative"
-        if isinstance(seed, bool) or not isinstance(seed, Integral):
-            raise TypeError(f'seed is {seed!r}, expected an integer')
-        if seed < 0: raise ValueError(f'seed is {seed}, expected 0 or more')
+        _check_seed(seed)
         self.state = _split(_scatter(seed))
 
     @property
@@ -49,22 +61,23 @@ class WichmannHill:
         return self._state
 
     @state.setter
-    def state(self, xyz):
-        xyz = tuple(xyz)
-        fits = [isinstance(v, Integral) and 0 < v < m for v,m in zip(xyz, _MODULI)]
-        if len(xyz) != 3 or not all(fits):
-            raise ValueError(f'state is {xyz}, expected three integers from 1 on, below {_MODULI}')
-        self._state = tuple(map(int, xyz))                     # NumPy's integers overflow
+    def state(self, xyz): self._state = _as_state(xyz)
+
+    def random(self)->float: # a number between 0 and 1, never exactly 0 or 1
+        "The next uniform number"
+        x, y, z = self._step()
+        return (x/30269 + y/30307 + z/30323) % 1
 
     def _step(self):
         x, y, z = self._state
         self._state = x, y, z = 171*x % 30269, 172*y % 30307, 170*z % 30323
         return x, y, z
 
-    def random(self)->float: # a number between 0 and 1, never exactly 0 or 1
-        "The next uniform number"
-        x, y, z = self._step()
-        return (x/30269 + y/30307 + z/30323) % 1
+# %% ../nbs/02_random.ipynb #52e6e85e
+def _check_ends(lo, hi):
+    "Raise unless lo < hi, at a finite distance"
+    if not 0 < hi-lo < math.inf:
+        raise ValueError(f'uniform between {lo} and {hi}: expected lo < hi, at a finite distance')
 
 # %% ../nbs/02_random.ipynb #4f6454c8
 @patch
@@ -73,18 +86,36 @@ def uniform(self:WichmannHill,
     hi:float=1., # upper end, above `lo`
 )->float:        # a number between `lo` and `hi`
     "The next uniform number between `lo` and `hi`; raises a `ValueError` unless lo < hi, at a finite distance"
-    if not 0 < hi-lo < math.inf:
-        raise ValueError(f'uniform between {lo} and {hi}: expected lo < hi, at a finite distance')
+    _check_ends(lo, hi)
     return lo + (hi-lo)*self.random()
+
+# %% ../nbs/02_random.ipynb #73683b1f
+def _check_chi2(x, df):
+    "Raise unless x is 0 or more, and the degrees of freedom an integer from 1 on"
+    if not x >= 0 or not isinstance(df, Integral) or df < 1:
+        raise ValueError(f'x = {x}, df = {df}: expected x >= 0 and df >= 1, a whole number')
+
+def _check_counts(counts):
+    "Raise unless these are counts of two or more results, with five or more expected of each"
+    if len(counts) < 2: raise ValueError(f'{len(counts)} possible results: expected at least 2')
+    wrong = [c for c in counts if not 0 <= c < math.inf]
+    if wrong: raise ValueError(f'a count of {wrong[0]}: expected numbers from 0 on')
+    expected = sum(counts)/len(counts)
+    if expected < 5: raise ValueError(f'{expected:.3g} expected of each: at least 5 are needed')
+
+def _check_numbers(us, least=50):
+    "Raise for fewer numbers than `least`, or any that is not in [0,1], NaN included"
+    if len(us) < least: raise ValueError(f'{len(us)} numbers: expected at least {least}')
+    wrong = [u for u in us if not 0 <= u <= 1]
+    if wrong: raise ValueError(f'{wrong[0]} is among the numbers: expected all of them in [0,1]')
 
 # %% ../nbs/02_random.ipynb #135371c8
 def chi2_sf(
     x:float, # value of chi-square, 0 or more
     df:int,  # degrees of freedom, 1 or more
 )->float:    # in [0,1]
-    "Chance that a chi-square exceeds `x`; raises a `ValueError` outside of the ranges above"
-    if not x >= 0 or not isinstance(df, Integral) or df < 1:
-        raise ValueError(f'x = {x}, df = {df}: expected x >= 0 and df >= 1, a whole number')
+    "Survival function, P(chi-square > x); raises a `ValueError` outside of the ranges above"
+    _check_chi2(x, df)
     if x in (0, math.inf): return float(x == 0)
     h = x/2
     q = math.erfc(math.sqrt(h)) if df%2 else 0.
@@ -95,26 +126,17 @@ def chi2_sf(
 def chi_square(
     counts,   # how often each of the possible results came, all of them equally likely
 )->tuple:     # chi-square, p-value
-    "Pearson's test of equal chances; raises a `ValueError` below 2 results, or 5 expected of each, or for what is no count"
+    "Pearson's test of equal probabilities; a `ValueError` below 2 results, 5 expected of each, or for no counts"
     counts = list(counts)
-    if len(counts) < 2: raise ValueError(f'{len(counts)} possible results: expected at least 2')
-    wrong = [c for c in counts if not 0 <= c < math.inf]
-    if wrong: raise ValueError(f'a count of {wrong[0]}: expected numbers from 0 on')
+    _check_counts(counts)
     expected = sum(counts)/len(counts)
-    if expected < 5: raise ValueError(f'{expected:.3g} expected of each: at least 5 are needed')
     stat = sum((c-expected)**2 for c in counts)/expected
     return stat, chi2_sf(stat, len(counts)-1)
 
 # %% ../nbs/02_random.ipynb #eddc2ac4
-def _check_numbers(us, least=50):
-    "Raises a `ValueError` for fewer numbers than `least`, or any that is not in [0,1], NaN included"
-    if len(us) < least: raise ValueError(f'{len(us)} numbers: expected at least {least}')
-    wrong = [u for u in us if not 0 <= u <= 1]
-    if wrong: raise ValueError(f'{wrong[0]} is among the numbers: expected all of them in [0,1]')
-
 def ks_test(
     us,   # numbers that should be uniform in [0,1]; at least 50
-)->tuple: # D, the largest gap between u and the share of numbers below u; p-value
+)->tuple: # D, the largest gap between u and the fraction of numbers below u; p-value
     "Kolmogorov-Smirnov test; raises a `ValueError` for too few numbers, or any outside [0,1]"
     us = sorted(us)
     _check_numbers(us)
@@ -142,7 +164,7 @@ def cells_test(
 def runs_test(
     us,   # numbers that should be uniform in [0,1] and independent; at least 50
 )->tuple: # number of runs above or below one half, p-value (two-sided)
-    "Test of the number of runs, by the normal curve; raises a `ValueError` for too few numbers, or any outside [0,1]"
+    "Test of the number of runs, by the normal approximation; a `ValueError` for too few numbers, or any outside [0,1]"
     us = list(us)
     _check_numbers(us)
     sides = [u >= .5 for u in us]
@@ -150,18 +172,23 @@ def runs_test(
     z = (changes - n/2) / math.sqrt(n/4)
     return changes+1, math.erfc(abs(z)/math.sqrt(2))
 
+# %% ../nbs/02_random.ipynb #5704d725
+def _check_range(lo, hi):
+    "Raise unless these are two integers with 1 to 2**32 numbers from `lo` to below `hi`"
+    if not (isinstance(lo, Integral) and isinstance(hi, Integral)):
+        raise TypeError(f'randrange({lo!r}, {hi!r}): expected two integers')
+    if not 0 < int(hi) - int(lo) <= 2**32:
+        raise ValueError(f'randrange({lo}, {hi}): expected between 1 and 2**32 numbers to pick from')
+
 # %% ../nbs/02_random.ipynb #aaa326c0
 @patch
 def randrange(self:WichmannHill,
     lo:int, # smallest
     hi:int, # one above the largest
-)->int:     # a whole number, lo <= k < hi
-    "The next whole number; raises a `TypeError` for non-integers, a `ValueError` for a bad range"
-    if not (isinstance(lo, Integral) and isinstance(hi, Integral)):
-        raise TypeError(f'randrange({lo!r}, {hi!r}): expected two integers')
+)->int:     # an integer, lo <= k < hi
+    "The next integer; raises a `TypeError` for non-integers, a `ValueError` for a bad range"
+    _check_range(lo, hi)
     lo, n = int(lo), int(hi) - int(lo)
-    if not 0 < n <= 2**32:
-        raise ValueError(f'randrange({lo}, {hi}): expected between 1 and 2**32 numbers to pick from')
     m1, m2, m3 = _MODULI
     while True:
         x, y, z = self._step()
@@ -169,17 +196,28 @@ def randrange(self:WichmannHill,
         k = w // (_M//n)
         if k < n: return lo+k
 
+# %% ../nbs/02_random.ipynb #f12791f2
+def _check_normal(mean, std):
+    "Raise unless both are finite, and the standard deviation 0 or more"
+    if not 0 <= std < math.inf: raise ValueError(f'std is {std}, expected 0 or more, and finite')
+    if not math.isfinite(mean): raise ValueError(f'mean is {mean}, expected a finite number')
+
 # %% ../nbs/02_random.ipynb #67336062
 @patch
 def normal(self:WichmannHill,
     mean:float=0., # centre
     std:float=1.,  # standard deviation, 0 or more
 )->float:          # a normal number
-    "The next normal number (Box and Muller 1958); raises a `ValueError` if `std` is negative, or one of both not finite"
-    if not 0 <= std < math.inf: raise ValueError(f'std is {std}, expected 0 or more, and finite')
-    if not math.isfinite(mean): raise ValueError(f'mean is {mean}, expected a finite number')
+    "The next normal number (Box and Muller 1958); a `ValueError` if `std` is negative, or one of both not finite"
+    _check_normal(mean, std)
     r = math.sqrt(-2*math.log(self.random()))
     return mean + std * r*math.cos(2*math.pi*self.random())
+
+# %% ../nbs/02_random.ipynb #91a04462
+def _check_integer(n, what, least=-math.inf):
+    "Raise unless n is an integer, and not below `least`"
+    if not isinstance(n, Integral): raise TypeError(f'{what} {n!r}, expected an integer')
+    if n < least: raise ValueError(f'{what} {n}, expected {least} or more')
 
 # %% ../nbs/02_random.ipynb #55cc40b2
 @patch
@@ -187,7 +225,7 @@ def jump(self:WichmannHill,
     n:int, # how many draws of `random` to skip; negative to go back
 ):
     "Move the state as `n` calls of `random` would, in one step; raises a `TypeError` if `n` is no integer"
-    if not isinstance(n, Integral): raise TypeError(f'jump by {n!r}: expected an integer')
+    _check_integer(n, 'jump by')
     self.state = [pow(a, int(n), m)*s % m for a,s,m in zip(_MULTIPLIERS, self.state, _MODULI)]
     return self
 
@@ -202,9 +240,8 @@ def _powers(a, m, n):
 def randoms(self:WichmannHill,
     n:int,     # how many, 1 or more
 )->np.ndarray: # uniform numbers (n,)
-    "What `n` calls of `random` would give, at once; raises a `ValueError` if `n` is below 1, a `TypeError` if it is no integer"
-    if not isinstance(n, Integral): raise TypeError(f'n is {n!r}, expected an integer')
-    if n < 1: raise ValueError(f'n is {n}, expected 1 or more')
+    "What `n` calls of `random` would give; raises a `ValueError` if `n` is below 1, a `TypeError` if it is no integer"
+    _check_integer(n, 'n is', 1)
     parts = zip(_MULTIPLIERS, self.state, _MODULI)
     x, y, z = (_powers(a, m, n)*s % m for a,s,m in parts)  # (n,) each
     self.state = int(x[-1]), int(y[-1]), int(z[-1])
