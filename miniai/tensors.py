@@ -25,6 +25,24 @@ def chunks(
     it = iter(x)
     return iter(lambda: list(islice(it, n)), [])
 
+# %% ../nbs/01_matmul.ipynb #dcc75083
+def _check_rows(rows):
+    "Raise unless there are rows, all of the same length, which isn't 0"
+    widths = {len(r) for r in rows}
+    if not widths or 0 in widths:
+        raise ValueError('a Matrix needs at least one row and at least one column')
+    if len(widths) > 1:
+        raise ValueError(f'rows of a Matrix have the lengths {sorted(widths)}, expected all the same')
+
+def _check_index(idxs):
+    "Raise unless these are two integers"
+    if not isinstance(idxs, tuple) or len(idxs) != 2 or not all(hasattr(k, '__index__') for k in idxs):
+        raise TypeError(f'm[{idxs!r}]: expected a row and a column, m[i,j], both whole numbers')
+
+def _check_inner(a, b):
+    "Raise unless the columns of one shape are as many as the rows of the other"
+    if a[1] != b[0]: raise ValueError(f'cannot multiply shapes {a} and {b}: {a[1]} columns meet {b[0]} rows')
+
 # %% ../nbs/01_matmul.ipynb #aaf47125
 class Matrix:
     "A table of numbers kept as a list of rows: indexing `m[i,j]`, iteration over rows, `@`. Nothing but Python"
@@ -32,17 +50,12 @@ class Matrix:
         rows, # iterable of rows of equal length, each an iterable of numbers
     ):
         self.rows = [list(r) for r in rows]
-        widths = {len(r) for r in self.rows}
-        if not widths or 0 in widths:
-            raise ValueError('a Matrix needs at least one row and at least one column')
-        if len(widths) > 1:
-            raise ValueError(f'rows of a Matrix have the lengths {sorted(widths)}, expected all the same')
-        self.shape = len(self.rows), widths.pop()
+        _check_rows(self.rows)
+        self.shape = len(self.rows), len(self.rows[0])
 
     def __getitem__(self, idxs):
-        "The number in row `i` and column `j` of `m[i,j]`; a `TypeError` for anything but whole numbers"
-        if not isinstance(idxs, tuple) or len(idxs) != 2 or not all(hasattr(k, '__index__') for k in idxs):
-            raise TypeError(f'm[{idxs!r}]: expected a row and a column, m[i,j], both whole numbers')
+        "The number in row `i` and column `j` of `m[i,j]`; a `TypeError` for anything but integers"
+        _check_index(idxs)
         i, j = idxs
         return self.rows[i][j]
 
@@ -51,9 +64,7 @@ class Matrix:
     def __matmul__(self, other):
         "The matrix product; raises a `ValueError` with both shapes if they do not fit"
         if not isinstance(other, Matrix): return NotImplemented
-        if self.shape[1] != other.shape[0]:
-            raise ValueError(f'cannot multiply shapes {self.shape} and {other.shape}: '
-                             f'{self.shape[1]} columns meet {other.shape[0]} rows')
+        _check_inner(self.shape, other.shape)
         cols = list(zip(*other))
         return Matrix([sum(a*b for a,b in zip(row, col)) for col in cols] for row in self)
 
@@ -62,21 +73,26 @@ class Matrix:
         lines = [' '.join(f'{v:7.4g}' for v in row[:8]) + ' …'*(k > 8) for row in self.rows[:8]]
         return '\n'.join([f'Matrix {n} x {k}', *lines] + ['…']*(n > 8))
 
-# %% ../nbs/01_matmul.ipynb #c6e658ee
+# %% ../nbs/01_matmul.ipynb #05e1a568
 def _wide(a):
     "16-bit numbers in `float32`, in which their products and sums lose little; others as they are"
     return a.float() if a.dtype in (torch.float16, torch.bfloat16) else a
 
+def _check_float(a):
+    "Raise unless this is a tensor of floating-point numbers"
+    if not a.is_floating_point():
+        raise TypeError(f'frobenius of {a.dtype}: expected floating point, call .float() first')
+
+# %% ../nbs/01_matmul.ipynb #c6e658ee
 def frobenius(
     a:torch.Tensor, # floating-point tensor of any shape
 )->torch.Tensor:    # its norm, rank 0, in `float32` if `a` has 16 bits
     "Frobenius norm $\\sqrt{\\sum a_{ij}^2}$. Raises `TypeError` for integers, whose squares overflow"
-    if not a.is_floating_point():
-        raise TypeError(f'frobenius of {a.dtype}: expected floating point, call .float() first')
+    _check_float(a)
     a = _wide(a)
     return (a*a).sum().sqrt()
 
-# %% ../nbs/01_matmul.ipynb #fb8357cb
+# %% ../nbs/01_matmul.ipynb #e6d69a1a
 def _check_fit(a, b):
     "Raise an error that names the shapes or dtypes if `a @ b` is not a product of two matrices"
     if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[0]:
@@ -85,6 +101,7 @@ def _check_fit(a, b):
     if a.dtype != b.dtype:
         raise TypeError(f'cannot multiply {a.dtype} and {b.dtype}: expected the same')
 
+# %% ../nbs/01_matmul.ipynb #fb8357cb
 def matmul_loops(
     a:torch.Tensor, # (n,k)
     b:torch.Tensor, # (k,m)
@@ -164,12 +181,12 @@ def launch_kernel(
 
 # %% ../nbs/01_matmul.ipynb #7ad35b17
 def matmul_kernel(
-    a, # (n,k) array on the card
+    a, # (n,k) array on the GPU
     b, # (k,m) likewise
     c, # (n,m) likewise; the result is written here
 ):
     "Matrix product as a CUDA kernel, to be compiled by Numba: each thread computes one number of `c`"
-    j, i = cuda.grid(2)       # x along columns: neighbouring threads read neighbouring numbers of b
+    j, i = cuda.grid(2)       # x along columns: neighbouring threads read neighbouring numbers of b ("coalesced")
     if i < c.shape[0] and j < c.shape[1]:
         res = 0.              # a float64, as in Python: little is lost in long sums
         for k in range(a.shape[1]): res += a[i,k]*b[k,j]
@@ -178,7 +195,7 @@ def matmul_kernel(
 # %% ../nbs/01_matmul.ipynb #e3b98fb5
 @lru_cache
 def _compiled(kernel, simulate):
-    "`kernel` compiled by Numba for the card, or wrapped for its simulator"
+    "`kernel` compiled by Numba for the GPU, or wrapped for its simulator"
     global cuda                            # kernels look it up by this name
     with extra('numba'):
         from numba import cuda
@@ -195,7 +212,7 @@ def matmul_cuda(
     if a.device != b.device:
         raise ValueError(f'matrices are on {a.device} and {b.device}, expected the same device')
     if not 1 <= block <= 32:
-        raise ValueError(f'block is {block}, expected 1 to 32: a card runs at most 1024 threads in a block')
+        raise ValueError(f'block is {block}, expected 1 to 32: a GPU runs at most 1024 threads in a block')
     dtype, a, b = a.dtype, _wide(a), _wide(b)
     c = torch.zeros(a.shape[0], b.shape[1], dtype=a.dtype, device=a.device)
     grid = ceil(c.shape[1]/block), ceil(c.shape[0]/block)
