@@ -61,7 +61,8 @@ def scene_edits(
         s, g, what = scene(seed, i), random.Random(f'{seed} {i} edit'), edit_kinds[len(res)%4]
         s, i = replace(s, things=tuple(replace(t, said=False) for t in s.things)), i+1
         source, target = _change(s, what, g)
-        if len({(t.kind, t.colour) for t in target.things}) == len(target.things): res.append(Edit(what, source, target))
+        twins = len({(t.kind, t.colour) for t in target.things}) < len(target.things)
+        if not twins: res.append(Edit(what, source, target))
     return res
 
 # %% ../nbs/37_imagic.ipynb #2e55c16a
@@ -117,7 +118,7 @@ def invert(
     x:torch.Tensor, # clean images, or latents
     sigmas          # rising noise levels above 0; `x` counts as being at the first
 ):                  # yields states with `i`, `x`, `sigma` (the level that x is at now)
-    "DDIM inversion: Euler's method from images to noise (Song et al. 2021). Raises `ValueError` for levels that don't rise"
+    "DDIM inversion (Song et al. 2021): Euler's method upwards. Raises `ValueError` for levels that don't rise"
     s = _check_rising(sigmas)
     for i,(a,b) in enumerate(zip(s, s[1:])):
         x = x + (b-a)*(x-denoise(x, a))/a
@@ -176,7 +177,7 @@ def fine_tune_on(
     "A copy of the U-Net, fine-tuned: stage B of Imagic, if it is on a single latent"
     _check_pairs(z, hidden, steps)
     unet  = deepcopy(sd.unet).requires_grad_(True)
-    opt   = torch.optim.AdamW(unet.parameters(), lr, betas=(.9, .99))
+    opt   = torch.optim.AdamW(unet.parameters(), lr, betas=(.9, .99), fused=True)
     sched = torch.optim.lr_scheduler.LambdaLR(opt, lambda i: .5+.5*np.cos(np.pi*i/steps) if decay else 1.)
     for i in range(steps):
         at = torch.randint(len(z), (bs,), device=z.device)
@@ -190,12 +191,14 @@ def fine_tune_on(
 def _check_imagic(sd, image, after, before, etas):
     _check_images(image, sd.vae.multiple*sd.unet.multiple, 'the picture')
     side = sd.unet.config['sample_size']*sd.vae.multiple
-    if image.shape != (1, 3, side, side): raise ValueError(f'a picture of shape {tuple(image.shape)}, expected (1,3,{side},{side})')
+    if image.shape != (1, 3, side, side):
+        raise ValueError(f'a picture of shape {tuple(image.shape)}, expected (1,3,{side},{side})')
     for name,p in ('after', after), ('before', before):
         if not isinstance(p, str) and not (name == 'before' and p is None):
             raise TypeError(f'{name} is {p!r}, expected a text')
     if before == after: raise ValueError(f'before and after are both {after!r}: nothing is to be edited')
-    if not len(etas) or not np.isfinite(etas).all(): raise ValueError(f'etas {etas!r}, expected finite numbers, at least one')
+    if not len(etas) or not np.isfinite(etas).all():
+        raise ValueError(f'etas {etas!r}, expected finite numbers, at least one')
 
 # %% ../nbs/37_imagic.ipynb #1696aa76
 def imagic(
@@ -209,7 +212,7 @@ def imagic(
     steps:int=15,       # of DDIM
     guidance:float=2.,  # weight of the guidance; with `before`, none is used
 )->torch.Tensor:        # pictures (len(etas),3,h,w)
-    "Imagic (Kawar et al. 2023). With `before`: by the difference of the prompts, from inverted noise. Raises for what can't be edited"
+    "Imagic (Kawar et al. 2023). With `before`: by a difference of prompts, from inverted noise. Raises for unfit input"
     _check_imagic(sd, image, after, before, etas)
     with torch.no_grad(): z = sd.vae.encode(image.to(sd.device, sd.dtype)).mean*sd.vae.config['scaling_factor']
     target, null = sd.embed(after), sd.embed('')
