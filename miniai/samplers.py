@@ -30,7 +30,7 @@ def _pairs(sigmas, x):
     s  = [float(o) for o in sigmas]
     ok = len(s) > 1 and math.isfinite(s[0]) and all(a > b for a,b in zip(s, s[1:])) and s[-1] >= 0
     if not ok: raise ValueError(f'noise levels {s[:3]} …, expected at least two, finite, falling, and none below 0')
-    if x.numel() >= 1000 and x.std() < s[0]/2: raise ValueError(
+    if x.numel() >= 1000 and x.std() < s[0]/4: raise ValueError(
         f'x has a standard deviation of {x.std():.3g} and the first noise level is {s[0]:.3g}; '
         'expected noise of that level: noise*sigmas[0], in image to image added to the image')
     return list(enumerate(zip(s, s[1:])))
