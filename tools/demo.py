@@ -26,10 +26,13 @@ model, oracle   = lru_cache(load_tiny_sd), lru_cache(load_oracle)               
 # --- The model
 
 def check_words(prompt, negative):
-    "Raise `ValueError` for an empty prompt, and for words that the model has never seen"
+    "Raise `ValueError` for an empty prompt, one that is too long, and words that the model has never seen"
     if not prompt.strip(): raise ValueError(f'The prompt is empty. Write something like “{example}”.')
     if unknown := unknown_words(f'{prompt} {negative}'):
         raise ValueError(f'The model has never seen {", ".join(f"“{w}”" for w in unknown)}. It knows {known_words()}.')
+    room = model().tokenizer.length-2                                           # without the marks for start and end
+    if (n := max(len(model().tokenizer.encode(text)) for text in (prompt, negative))) > room:
+        raise ValueError(f'The prompt has {n} words, and the model reads {room} at most.')
 
 def sample(prompt, negative='', guidance=2., steps=25, sampler='ddim', seed=0, start=None, strength=.8):
     "After each step: how many are taken and how many there will be, the noise level, pictures (2,3,64,64) of latents and prediction"
