@@ -17,13 +17,14 @@ import torch.utils.data as torch_data
 
 from .core import set_seed
 
-# %% ../nbs/05_minibatch_training.ipynb #e6cc9f18
+# %% ../nbs/05_minibatch_training.ipynb #e3defef9
 def _float32(x): return x.to(torch.promote_types(x.dtype, torch.float32))   # 16 bits are too few for sums
 
+# %% ../nbs/05_minibatch_training.ipynb #e6cc9f18
 def log_softmax(
     x:torch.Tensor, # logits (..., classes)
 )->torch.Tensor:    # logarithm of each class's probability, same shape; in float32 for logits of 16 bits
-    "$\\log p_i = z_i - m - \\log\\sum_j e^{z_j-m}$ with $m=\\max_j z_j$, so that nothing overflows (Blanchard, Higham and Higham 2021)"
+    "$\\log p_i = z_i - m - \\log\\sum_j e^{z_j-m}$ with $m=\\max_j z_j$ (Blanchard, Higham and Higham 2021)"
     x = _float32(x)
     x = x - x.amax(-1, keepdim=True).detach()     # the result does not depend on m, so neither does the gradient
     return x - x.exp().sum(-1, keepdim=True).log()
@@ -35,24 +36,33 @@ def _check_targs(preds, targ):
     if preds.shape[1] < 2: raise ValueError(
         f'predictions have shape {tuple(preds.shape)}, expected scores of two or more classes a row; '
         'one score a row is no choice between classes: compare it with a threshold')
-    if targ.shape != preds.shape[:1]: raise ValueError(f'targets have shape {tuple(targ.shape)}, expected {tuple(preds.shape[:1])}: one whole number for each row of predictions')
-    if not len(targ): raise ValueError('the batch is empty; expected at least one row, since the mean of nothing is not a number')
+    if targ.shape != preds.shape[:1]: raise ValueError(
+        f'targets have shape {tuple(targ.shape)}, expected {tuple(preds.shape[:1])}: '
+        'one integer for each row of predictions')
+    if not len(targ): raise ValueError(
+        'the batch is empty; expected at least one row, since the mean of nothing is not a number')
+
+def _check_classes(targ, n):
+    "Raise unless the targets are integers from 0 to n-1"
+    if targ.is_floating_point() or targ.dtype == torch.bool: raise TypeError(
+        f'targets are {targ.dtype}, expected whole numbers (torch.int64)')
+    if targ.min() < 0 or targ.max() >= n: raise ValueError(
+        f'targets run from {targ.min()} to {targ.max()}, expected classes 0 to {n-1}')
 
 # %% ../nbs/05_minibatch_training.ipynb #bfefe58b
 def nll(
     log_p:torch.Tensor, # log-probabilities (n,classes), of two or more classes
-    targ:torch.Tensor,  # right classes (n,), whole numbers
+    targ:torch.Tensor,  # right classes (n,), integers
 )->torch.Tensor:        # scalar; in float32 for numbers of 16 bits
-    "Negative log likelihood: $-\\frac1n\\sum_k \\log p_{k,t_k}$. Raises `ValueError` for an empty batch, a shape or a class that does not fit, `TypeError` for targets that are not whole numbers"
+    "Negative log likelihood: $-\\frac1n\\sum_k \\log p_{k,t_k}$. Raises `ValueError`, `TypeError` for what doesn't fit"
     _check_targs(log_p, targ)
-    if targ.is_floating_point() or targ.dtype == torch.bool: raise TypeError(f'targets are {targ.dtype}, expected whole numbers (torch.int64)')
-    if targ.min() < 0 or targ.max() >= log_p.shape[1]: raise ValueError(f'targets run from {targ.min()} to {targ.max()}, expected classes 0 to {log_p.shape[1]-1}')
-    return -_float32(log_p[torch.arange(len(targ), device=log_p.device), targ.long()]).mean()
+    _check_classes(targ, log_p.shape[1])
+    rows = torch.arange(len(targ), device=log_p.device)
+    return -_float32(log_p[rows, targ.long()]).mean()
 
-# %% ../nbs/05_minibatch_training.ipynb #c87d0433
 def cross_entropy(
     logits:torch.Tensor, # scores (n,classes), any numbers, of two or more classes
-    targ:torch.Tensor,   # right classes (n,), whole numbers
+    targ:torch.Tensor,   # right classes (n,), integers
 )->torch.Tensor:         # scalar; in float32 for numbers of 16 bits
     "Cross entropy of classes: `nll` of `log_softmax`. Raises what `nll` raises"
     return nll(log_softmax(logits), targ)
@@ -62,12 +72,11 @@ def accuracy(
     out:torch.Tensor, # scores (n,classes), of two or more classes
     yb:torch.Tensor,  # right classes (n,)
 )->torch.Tensor:      # scalar between 0 and 1
-    "Share of rows whose largest score is the right class's; a row with a NaN in it is never right. Raises `ValueError` for an empty batch, one score a row, or shapes that do not fit"
+    "Fraction of rows whose largest score is the right class's; a row with a NaN in it is never right"
     _check_targs(out, yb)
     right = (out.argmax(dim=1) == yb) & ~out.isnan().any(dim=1)     # (n,); argmax takes a NaN for the largest
     return right.float().mean()
 
-# %% ../nbs/05_minibatch_training.ipynb #5be1687d
 def report(
     loss,               # a loss: scalar tensor or number
     preds:torch.Tensor, # scores (n,classes)
@@ -77,6 +86,14 @@ def report(
     loss = loss.item() if isinstance(loss, torch.Tensor) else loss
     print(f'{loss:.2f}, {accuracy(preds, yb):.2f}')
 
+# %% ../nbs/05_minibatch_training.ipynb #5a16933f
+def _check_params(params, lr):
+    if not params: raise ValueError('there are no parameters to train; were they read from a generator before, '
+                                    'or are the layers in a plain list?')
+    if any(not p.requires_grad for p in params):
+        raise ValueError('a parameter does not require gradients; expected requires_grad=True for all')
+    if not 0 < lr < float('inf'): raise ValueError(f'the learning rate is {lr}, expected a positive number')
+
 # %% ../nbs/05_minibatch_training.ipynb #415ca19c
 class Optimizer:
     "Plain stochastic gradient descent: $w \\leftarrow w - \\mathrm{lr}\\cdot\\nabla w$ (Robbins and Monro 1951)"
@@ -84,12 +101,10 @@ class Optimizer:
         params,     # tensors that require gradients: a list or anything that can be looped over once
         lr:float=.5 # learning rate, positive
     ):
-        "Raises `ValueError` if there is nothing to train or if `lr` is not a positive number, `TypeError` for one bare tensor"
+        "Raises `ValueError` for parameters or a learning rate that can't train, `TypeError` for one bare tensor"
         if isinstance(params, torch.Tensor): raise TypeError('params is one tensor, expected a list of them')
         self.params, self.lr = list(params), lr
-        if not self.params: raise ValueError('there are no parameters to train; were they read from a generator before, or are the layers in a plain list?')
-        if any(not p.requires_grad for p in self.params): raise ValueError('a parameter does not require gradients; expected requires_grad=True for all')
-        if not 0 < lr < float('inf'): raise ValueError(f'the learning rate is {lr}, expected a positive number')
+        _check_params(self.params, lr)
 
     @torch.no_grad()
     def step(self):
@@ -98,7 +113,7 @@ class Optimizer:
             if p.grad is not None: p -= p.grad*self.lr
 
     def zero_grad(self):
-        "Forget all gradients"
+        "Clear all gradients"
         for p in self.params: p.grad = None
 
 # %% ../nbs/05_minibatch_training.ipynb #68e12e3f
@@ -109,7 +124,8 @@ class Dataset:
         y  # targets, as many
     ):
         "Raises `ValueError` if there are not as many targets as inputs"
-        if len(x) != len(y): raise ValueError(f'there are {len(x):,} inputs and {len(y):,} targets, expected as many of each')
+        if len(x) != len(y):
+            raise ValueError(f'there are {len(x):,} inputs and {len(y):,} targets, expected as many of each')
         self.x, self.y = x, y
     def __len__(self): return len(self.x)
     def __getitem__(self,
@@ -128,7 +144,9 @@ class Sampler:
     ):
         self.n, self.shuffle, self.generator = len(ds), shuffle, generator
     def __len__(self): return self.n
-    def __iter__(self): yield from torch.randperm(self.n, generator=self.generator).tolist() if self.shuffle else range(self.n)
+    def __iter__(self):
+        if self.shuffle: yield from torch.randperm(self.n, generator=self.generator).tolist()
+        else:            yield from range(self.n)
 
 # %% ../nbs/05_minibatch_training.ipynb #0004d84c
 class BatchSampler:
@@ -141,19 +159,26 @@ class BatchSampler:
         "Raises `ValueError` if `bs` is below 1"
         if bs < 1: raise ValueError(f'bs is {bs}, expected at least 1')
         self.sampler, self.bs, self.drop_last = sampler, bs, drop_last
-    def __len__(self): return len(self.sampler)//self.bs if self.drop_last else -(-len(self.sampler)//self.bs)
+    def __len__(self):
+        n = len(self.sampler)
+        return n//self.bs if self.drop_last else -(-n//self.bs)
     def __iter__(self):
         it = iter(self.sampler)
         while idxs := list(islice(it, self.bs)):
             if len(idxs) == self.bs or not self.drop_last: yield idxs
 
+# %% ../nbs/05_minibatch_training.ipynb #901f8234
+def _check_items(batch):
+    if not batch: raise ValueError('the batch is empty; expected at least one item')
+    if not isinstance(batch[0], (tuple, list)):
+        raise TypeError(f'an item is a {type(batch[0]).__name__}, expected a tuple such as (x, y)')
+
 # %% ../nbs/05_minibatch_training.ipynb #697ef643
 def collate(
     batch:list, # items, each a tuple of tensors or numbers, for example `(x, y)`
 )->tuple:       # one tensor for each place in the tuple, with the items along a new first dimension
-    "Items of a dataset as one batch. Raises `ValueError` if there are none, `TypeError` for items that are not tuples, PyTorch's error that says both shapes if they do not fit together"
-    if not batch: raise ValueError('the batch is empty; expected at least one item')
-    if not isinstance(batch[0], (tuple, list)): raise TypeError(f'an item is a {type(batch[0]).__name__}, expected a tuple such as (x, y)')
+    "Items of a dataset as one batch. Raises `ValueError` for none, `TypeError` for items that are not tuples"
+    _check_items(batch)
     return tuple(torch.stack([torch.as_tensor(o) for o in part]) for part in zip(*batch, strict=True))
 
 # %% ../nbs/05_minibatch_training.ipynb #ac6e6a20
@@ -169,37 +194,47 @@ def _fetch(idxs, seed):
     set_seed(seed)
     return collate_fn([ds[i] for i in idxs])
 
+def _with_workers(ds, batches, num_workers, collate_fn, seed):
+    "Yields the batches in order, fetched by worker processes"
+    ctx = mp.get_context('fork' if 'fork' in mp.get_all_start_methods() else 'spawn')
+    with ProcessPoolExecutor(num_workers, ctx, _start_worker, (ds, collate_fn)) as pool:
+        futures = (pool.submit(_fetch, idxs, seed+i) for i,idxs in enumerate(batches))
+        waiting = deque(islice(futures, 2*num_workers))
+        while waiting:
+            batch = waiting.popleft().result()
+            waiting.extend(islice(futures, 1))
+            yield batch
+
+# %% ../nbs/05_minibatch_training.ipynb #79cf00c6
+def _check_loader(batches, num_workers):
+    if isinstance(batches, int):
+        raise TypeError(f'batches is {batches}, expected lists of indexes, '
+                        f'such as BatchSampler(Sampler(ds), {batches})')
+    if iter(batches) is batches: raise TypeError(
+        f'batches is a {type(batches).__name__}, which is used up after one epoch; '
+        'expected something that starts anew, such as a BatchSampler or a list')
+    if num_workers < 0: raise ValueError(f'num_workers is {num_workers}, expected 0 or more')
+
 # %% ../nbs/05_minibatch_training.ipynb #55d769f8
 class DataLoader:
-    "Batches of a dataset, by lists of indexes; with `num_workers` fetched by other processes, in the same order. Stopping early waits for the few batches already asked for"
+    "Batches of a dataset, by lists of indexes; with `num_workers` fetched by other processes, in the same order"
     def __init__(self,
         ds,                # dataset: anything with `[i]`
         batches,           # lists of indexes, looped over once an epoch: a `BatchSampler`, or a list of lists
         num_workers:int=0, # processes that fetch; 0: this one does
         collate_fn=collate # makes a batch of a list of items
     ):
-        "Raises `TypeError` for a number or an iterator in place of `batches` (it would be used up after an epoch), `ValueError` for negative `num_workers`"
-        if isinstance(batches, int): raise TypeError(f'batches is {batches}, expected lists of indexes, such as BatchSampler(Sampler(ds), {batches})')
-        if iter(batches) is batches: raise TypeError(f'batches is a {type(batches).__name__}, which is used up after one epoch; expected something that starts anew, such as a BatchSampler or a list')
-        if num_workers < 0: raise ValueError(f'num_workers is {num_workers}, expected 0 or more')
+        "Stopping early waits for the few batches in flight. Raises `TypeError` for `batches` that last one epoch only"
+        _check_loader(batches, num_workers)
         self.ds, self.batches, self.num_workers, self.collate_fn = ds, batches, num_workers, collate_fn
 
     def __len__(self): return len(self.batches)
     def __iter__(self):
-        seed = torch.randint(2**31, ()).item()  # drawn with and without workers, so that what is drawn later is the same
-        if self.num_workers: yield from self._with_workers(seed)
+        seed = torch.randint(2**31, ()).item()  # drawn with workers and without, so that what comes later is the same
+        if self.num_workers:
+            yield from _with_workers(self.ds, self.batches, self.num_workers, self.collate_fn, seed)
         else:
             for idxs in self.batches: yield self.collate_fn([self.ds[i] for i in idxs])
-
-    def _with_workers(self, seed):
-        ctx = mp.get_context('fork' if 'fork' in mp.get_all_start_methods() else 'spawn')
-        with ProcessPoolExecutor(self.num_workers, ctx, _start_worker, (self.ds, self.collate_fn)) as pool:
-            futures = (pool.submit(_fetch, idxs, seed+i) for i,idxs in enumerate(self.batches))
-            waiting = deque(islice(futures, 2*self.num_workers))
-            while waiting:
-                batch = waiting.popleft().result()
-                waiting.extend(islice(futures, 1))
-                yield batch
 
 # %% ../nbs/05_minibatch_training.ipynb #18f77717
 def validate(
@@ -207,17 +242,29 @@ def validate(
     loss_func, # (scores, targets) -> mean loss of the batch
     dl,        # batches (xb, yb)
 )->tuple:      # (mean loss, accuracy) over all images, as numbers
-    "Loss and accuracy over a loader, without a graph and in evaluation mode, in which it leaves the model; batches count by their size. Raises `ValueError` if there is no batch"
+    "Loss and accuracy over a loader, without a graph and in evaluation mode, in which it leaves the model"
     model.eval()
     loss = acc = n = 0
     with torch.no_grad():
         for xb,yb in dl:
             preds = model(xb)
-            loss += loss_func(preds, yb).item()*len(yb)
+            loss += loss_func(preds, yb).item()*len(yb)          # batches count by their size
             acc  += accuracy(preds, yb).item()*len(yb)
             n    += len(yb)
-    if not n: raise ValueError('the loader handed out no batch; is it an iterator that was used up, or is the dataset empty?')
+    if not n: raise ValueError('the loader handed out no batch; is it an iterator that was used up, '
+                               'or is the dataset empty?')
     return loss/n, acc/n
+
+# %% ../nbs/05_minibatch_training.ipynb #d72c774e
+def _check_finite(loss, xb, epoch, i):
+    if loss.isfinite(): return
+    inputs = ('finite: look at the learning rate (too high?), then at the weights' if xb.isfinite().all()
+              else 'not finite: look at the data')
+    raise FloatingPointError(f'the loss is {loss.item()} in epoch {epoch}, batch {i}, whose inputs are {inputs}')
+
+def _check_batches(n, epoch):
+    if not n: raise ValueError(f'the training loader handed out no batch in epoch {epoch}; '
+                               'is it an iterator that was used up, or is the dataset empty?')
 
 # %% ../nbs/05_minibatch_training.ipynb #75557f31
 def fit(
@@ -228,20 +275,19 @@ def fit(
     train_dl,   # batches (xb, yb) to train on
     valid_dl,   # batches (xb, yb) to validate on
 )->tuple:       # (validation loss, accuracy) after the last epoch
-    "Train, printing epoch, mean validation loss and accuracy after each. Raises `ValueError` for no epochs or an empty loader, `FloatingPointError` when the loss is not finite"
+    "Train, printing epoch, validation loss and accuracy. Raises `FloatingPointError` when the loss is not finite"
     if epochs < 1: raise ValueError(f'epochs is {epochs}, expected at least 1')
     for epoch in range(epochs):
         model.train()
-        i = -1
+        n = 0
         for i,(xb,yb) in enumerate(train_dl):
             loss = loss_func(model(xb), yb)
-            if not loss.isfinite():
-                why = 'finite: look at the learning rate (too high?), then at the weights' if xb.isfinite().all() else 'not finite: look at the data'
-                raise FloatingPointError(f'the loss is {loss.item()} in epoch {epoch}, batch {i}, whose inputs are {why}')
+            _check_finite(loss, xb, epoch, i)
             opt.zero_grad()
             loss.backward()
             opt.step()
-        if i < 0: raise ValueError(f'the training loader handed out no batch in epoch {epoch}; is it an iterator that was used up, or is the dataset empty?')
+            n += 1
+        _check_batches(n, epoch)
         loss, acc = validate(model, loss_func, valid_dl)
         print(epoch, f'{loss:.4f}', f'{acc:.4f}')
     return loss, acc
@@ -251,7 +297,7 @@ def get_dls(
     train_ds, # dataset to train on
     valid_ds, # dataset to validate on
     bs:int,   # images in a training batch, at least 1
-    **kwargs, # anything else for both of PyTorch's loaders: `num_workers`, `collate_fn`, … (`drop_last` for training only)
+    **kwargs, # for both of PyTorch's loaders: `num_workers`, `collate_fn`, … (`drop_last` for training only)
 )->tuple:     # (training loader, shuffled; validation loader, in order and with batches of 2*bs)
     "PyTorch's data loaders for training and validation. Raises `ValueError` if `bs` is below 1"
     if bs < 1: raise ValueError(f'bs is {bs}, expected at least 1')
