@@ -64,7 +64,7 @@ def latent_unet():
 
 # %% ../nbs/32_latent.ipynb #4b80c64f
 def load_latent(
-    name:str='latent', # which: `latent`, or `latent_early`, which has seen a tenth as many latents
+    name:str='latent', # which: `latent`, or `latent_early`, which has seen 16,000 latents
     device=def_device  # where to put it
 )->EDMDenoiser:        # for latents (n,4,16,16) of `load_vae()` with noise of level sigma
     "A denoiser of latents that notebook 32 has trained, in evaluation mode, frozen"
