@@ -563,6 +563,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                 'miniai.distill.HalfDistillCB': ('distillation.html#halfdistillcb', 'miniai/distill.py'),
                                 'miniai.distill.HalfDistillCB.before_batch': ( 'distillation.html#halfdistillcb.before_batch',
                                                                                'miniai/distill.py'),
+                                'miniai.distill._check_distill': ('distillation.html#_check_distill', 'miniai/distill.py'),
                                 'miniai.distill._like': ('distillation.html#_like', 'miniai/distill.py'),
                                 'miniai.distill.as_denoiser': ('distillation.html#as_denoiser', 'miniai/distill.py'),
                                 'miniai.distill.cosine_sigmas': ('distillation.html#cosine_sigmas', 'miniai/distill.py'),

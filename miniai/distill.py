@@ -14,16 +14,17 @@ import numpy as np, torch, torch.nn.functional as F
 from torch import nn
 
 from .accel import MixedPrecision
-from .conditional import CondUNetModel
+from .conditional import CondUNetModel, _check_labels
 from .core import _assets, def_device, load_weights, set_seed
 from .datasets import DataLoaders
+from .ddpm import _wide, check_output
 from .dreambooth import ConceptLoader, load_lora, merge_lora
 from .learner import DeviceCB, Learner, MetricsCB, TrainCB
 from .samplers import edm_coeffs
 from .sgd import BatchSchedCB
 from .stable_diffusion import NoiseSchedule, StableDiffusion, load_tiny_sd
 from .text_to_image import ClipGradCB, scene_schedule
-from .unet import Patched, timestep_embedding, zero_
+from .unet import Patched, _check_images, timestep_embedding, zero_
 
 # %% ../nbs/39_distillation.ipynb #073fdc07
 def cosine_sigmas(
@@ -45,8 +46,9 @@ def merged_prediction(
     *sigmas         # the levels of the teacher's steps, falling; each (n,), the last may be 0
 )->torch.Tensor:    # (n,...)
     """The prediction with which one Euler step from the first to the last level goes where a step from each level to
-    the next goes (Salimans and Ho 2022, algorithm 2). Raises `ValueError` for fewer than two levels"""
+    the next goes (Salimans and Ho 2022, algorithm 2). Raises `ValueError` for fewer than two levels, or others than falling"""
     if len(sigmas) < 2: raise ValueError(f'{len(sigmas)} noise levels, expected two or more')
+    if not all((a > b).all() for a,b in zip(sigmas, sigmas[1:])): raise ValueError('noise levels that do not fall')
     y, total, r = x, 0., 1.
     for s,s1 in zip(sigmas, sigmas[1:]):
         step = _like(s1/s, x)
@@ -59,24 +61,42 @@ def v_coeffs(
     sigma:torch.Tensor, # noise levels (n,), above 0
     levels:torch.Tensor # noise level of each step of the network's schedule, rising
 )->tuple:               # `c_skip, c_out, c_in, c_noise`, each (n,); `c_noise` is the step, which need not be whole
-    "What `edm_coeffs` gives, for a network with v-prediction (Salimans and Ho 2022, appendix D)"
+    """What `edm_coeffs` gives, for a network with v-prediction (Salimans and Ho 2022, appendix D); steps are interpolated
+    in ln(sigma). Raises `ValueError` for levels that are not above 0"""
+    if not (sigma > 0).all(): raise ValueError(f'noise levels from {sigma.min():.3g}, expected numbers above 0')
     total = 1+sigma**2
-    t = np.interp(sigma.double().log().cpu().numpy(), levels.double().log().cpu().numpy(), np.arange(len(levels)))
+    t = np.interp(*(o.cpu().double().log().numpy() for o in (sigma, levels)), np.arange(len(levels)))
     return 1/total, -sigma/total.sqrt(), 1/total.sqrt(), torch.from_numpy(t).to(sigma)
 
+# for a `NoiseSchedule`: the first step is the noisiest, the last ends without noise, half as many are every other one
 ending_at_0 = dict(timestep_spacing='trailing', set_alpha_to_one=True)
 
 def as_denoiser(
     net,   # called as `net(x, c_noise, *cond)`
     coeffs # from levels (n,) to `c_skip, c_out, c_in, c_noise`
 ):
-    "The denoiser of a network, `denoise(x, sigma, *cond)`, with one noise level for all images or one for each"
+    """The denoiser of a network, `denoise(x, sigma, *cond)`, with one noise level for all images or one for each.
+    A call raises `ValueError` for another number of levels, and for outputs of another shape than x"""
     def denoise(x, sigma, *cond):
-        sigma = torch.as_tensor(sigma, dtype=torch.double, device=x.device).expand(len(x))
+        sigma = torch.as_tensor(sigma, dtype=_wide(x).dtype, device=x.device)
+        if sigma.shape not in ((), (len(x),)):
+            raise ValueError(f'noise levels of shape {tuple(sigma.shape)}, expected one number, or ({len(x)},)')
+        sigma = sigma.expand(len(x))
         *cs, c_noise = coeffs(sigma)
         c_skip, c_out, c_in = (_like(c, x) for c in cs)
-        return c_skip*x + c_out*net(c_in*x, c_noise.to(x), *cond).to(x)
+        out = net(c_in*x, c_noise, *cond)
+        check_output(out, x)
+        return c_skip*x + c_out*out.to(x)
     return denoise
+
+# %% ../nbs/39_distillation.ipynb #6f6f2e44
+def _check_distill(sigmas, k, weights):
+    n = len(sigmas)-1
+    if not (sigmas.diff() < 0).all() or sigmas[-1] != 0: raise ValueError('noise levels that do not fall to 0')
+    if k < 1 or n < k or n % k:
+        raise ValueError(f'{n} steps of the teacher, expected a multiple of k={k}, which is at least 1')
+    if weights and not -math.inf < weights[0] < weights[1] < math.inf:
+        raise ValueError(f'guidance weights {weights}, expected the lowest and the highest, both finite')
 
 # %% ../nbs/39_distillation.ipynb #0cb43d26
 class DistillCB(TrainCB):
@@ -89,9 +109,8 @@ class DistillCB(TrainCB):
         k:int=2,            # steps of the teacher for one of the student
         weights=None        # (lowest, highest) guidance weight: drawn evenly, a second condition; None: there is none
     ):
-        "Raises `ValueError` for a number of levels that leaves a step over"
-        if (len(sigmas)-1) % k or len(sigmas) <= k:
-            raise ValueError(f'{len(sigmas)-1} steps of the teacher, expected a multiple of {k}')
+        "Raises `ValueError` for levels that don't fall to 0 or leave a step over, and a range of weights that is none"
+        _check_distill(sigmas, k, weights)
         super().__init__(n_inp=3 if weights is None else 4)
         self.teacher, self.sigmas, self.coeffs, self.k, self.weights = teacher, sigmas, coeffs, k, weights
 
@@ -99,7 +118,7 @@ class DistillCB(TrainCB):
         x0, *cond = (b.float() if b.is_floating_point() else b for b in learn.batch)
         n = (len(self.sigmas)-1)//self.k                                    # steps of the student
         i = self.k*torch.randperm(n).repeat(-(-len(x0)//n))[:len(x0)]
-        levels = [self.sigmas[i+j].to(x0.device) for j in range(self.k+1)]
+        levels = [self.sigmas[i+j].to(x0) for j in range(self.k+1)]
         if self.weights: cond.append(torch.empty(len(x0), device=x0.device).uniform_(*self.weights))
         x = x0 + _like(levels[0], x0)*torch.randn_like(x0)
         with torch.no_grad(): target = merged_prediction(lambda *a: self.teacher(*a, *cond), x, *levels)
@@ -124,7 +143,9 @@ def distill(
     cbs=(),            # more callbacks
     loss=F.mse_loss    # of output and target
 )->float:              # the mean loss of the training
-    "Train a student, and freeze it"
+    "Train a student, and freeze it. Raises `ValueError` if none of its weights requires gradients"
+    if not any(p.requires_grad for p in student.parameters()):
+        raise ValueError('no weight of the student requires gradients')
     set_seed(seed)
     sched = partial(torch.optim.lr_scheduler.OneCycleLR, max_lr=lr, total_steps=steps, pct_start=.1)
     metrics = MetricsCB()
@@ -137,7 +158,8 @@ def distill(
 
 # %% ../nbs/39_distillation.ipynb #709f5d9c
 class GuidedUNetModel(CondUNetModel):
-    "A `CondUNetModel` that is told the guidance weight: called as `model(x, t, c, w)` (Meng et al. 2023, section 3.1)"
+    """A `CondUNetModel` conditioned on the guidance weight, called as `model(x, t, c, w)` (Meng et al. 2023, section 3.1).
+    Raises what that does, and `ValueError` for weights of another shape"""
     def __init__(self,
         n_classes:int, # number of classes
         *args, **kw    # as for `CondUNetModel`
@@ -146,6 +168,8 @@ class GuidedUNetModel(CondUNetModel):
         self.w_emb = zero_(nn.Linear(self.n_temb, self.emb_mlp[-1].out_features))
 
     def forward(self, x, t, c, w):                                          # (n,c,h,w), (n,), (n,), (n,)
+        _check_images(x, t, self.in_channels, self.multiple)
+        _check_labels(c, len(x), self.n_classes)
         if w.shape != t.shape:
             raise ValueError(f'guidance weights of shape {tuple(w.shape)}, expected {tuple(t.shape)}')
         w = timestep_embedding(1000*(w-1), self.n_temb).to(x.dtype)
@@ -163,7 +187,7 @@ def load_student(
     return load_weights(fashion_student, 'distill_student', device)
 
 # %% ../nbs/39_distillation.ipynb #251aff27
-fast_sampling = dict(steps=4, guidance=1.)                                  # how the student wants to be asked
+fast_sampling = dict(steps=4, guidance=1.)                                  # arguments of a call
 
 def load_fast_sd(
     device=def_device # where to put it
