@@ -56,7 +56,11 @@ def flow_sigmas(
     return shift*t/(1-t)
 
 # %% ../nbs/40_beyond.ipynb #b3045b7f
-def uniform(n): return torch.rand(n)
+def uniform(
+    n:int # how many
+)->torch.Tensor: # (n,), in [0,1)
+    "Times that are uniformly distributed"
+    return torch.rand(n)
 
 def logit_normal(
     n:int,          # how many
@@ -303,7 +307,7 @@ class DiTBlock(nn.Module):
 
 # %% ../nbs/40_beyond.ipynb #505b3369
 class DiT(nn.Module):
-    """Diffusion transformer, called as `model(x, t)`: images (n,c,size,size) whose pixels become tokens, and levels (n,)
+    """Diffusion transformer, called as `model(x, t)`: images (n,c,size,size) whose pixels become tokens, levels (n,)
     of any scale. In `Patched`, tokens are squares of pixels. A call raises `ValueError` for other shapes"""
     def __init__(self,
         in_channels:int, # channels of the images
@@ -314,7 +318,7 @@ class DiT(nn.Module):
     ):
         "Raises `ValueError` for channels that are no multiple of 4 or of the heads"
         super().__init__()
-        if dim % 4: raise ValueError(f'{dim} channels, expected a multiple of 4: sines and cosines for rows and columns')
+        if dim % 4: raise ValueError(f'{dim} channels, expected a multiple of 4: sines, cosines, for rows and columns')
         self.in_channels, self.size, self.n_temb = in_channels, size, dim
         p = sinusoidal_positions(size, dim//2)                              # (size,dim/2)
         rows, cols = p[:,None].expand(-1, size, -1), p[None].expand(size, -1, -1)
