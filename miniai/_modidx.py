@@ -248,6 +248,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                'miniai.beyond._check_consistency': ('beyond.html#_check_consistency', 'miniai/beyond.py'),
                                'miniai.beyond._check_levels': ('beyond.html#_check_levels', 'miniai/beyond.py'),
                                'miniai.beyond._check_share': ('beyond.html#_check_share', 'miniai/beyond.py'),
+                               'miniai.beyond._float_images': ('beyond.html#_float_images', 'miniai/beyond.py'),
                                'miniai.beyond._load': ('beyond.html#_load', 'miniai/beyond.py'),
                                'miniai.beyond.consistency_sample': ('beyond.html#consistency_sample', 'miniai/beyond.py'),
                                'miniai.beyond.fashion_dit': ('beyond.html#fashion_dit', 'miniai/beyond.py'),

@@ -70,6 +70,13 @@ def logit_normal(
     "Times whose logit is normally distributed (Esser et al. 2024, section 3.1)"
     return (mean + std*torch.randn(n)).sigmoid()
 
+# %% ../nbs/40_beyond.ipynb #a42f179c
+def _float_images(learn):
+    "The images of a batch, or a `ValueError` if they are no floats"
+    x0 = learn.batch[0]
+    if not x0.is_floating_point(): raise ValueError(f'images of {x0.dtype}, expected floats in [-1,1]')
+    return x0.float()
+
 # %% ../nbs/40_beyond.ipynb #fe28a423
 class FlowCB(TrainCB):
     "Trains a network on the velocity of straight paths between images and noise. Images come in [-1,1]"
@@ -82,8 +89,9 @@ class FlowCB(TrainCB):
         self.times, self.paired = times, paired
 
     def before_batch(self, learn):
-        x0  = learn.batch[0].float()
+        x0  = _float_images(learn)
         eps = learn.batch[1].float() if self.paired else torch.randn_like(x0)
+        if eps.shape != x0.shape: raise ValueError(f'noise {tuple(eps.shape)} does not match images {tuple(x0.shape)}')
         t   = self.times(len(x0)).to(x0)
         z   = x0 + _like(t, x0)*(eps-x0)
         learn.batch = (z, 1000*t, eps-x0)
@@ -105,7 +113,8 @@ def u_shaped(
     n:int,      # how many
     a:float=4.  # how much more often the ends than the middle: the density is proportional to cosh(a(t-1/2))
 )->torch.Tensor:# (n,), in [0,1]
-    "Times that are often near 0 and 1 (Lee et al. 2024, section 4.1)"
+    "Times that are often near 0 and 1 (Lee et al. 2024, section 4.1). Raises `ValueError` unless `a` is above 0"
+    if not a > 0: raise ValueError(f'a is {a}, expected a number above 0')
     return .5 + torch.asinh((2*torch.rand(n)-1)*math.sinh(a/2))/a
 
 # %% ../nbs/40_beyond.ipynb #5e107ee0
@@ -151,7 +160,7 @@ class ConsistencyCB(TrainCB):
         return self.gaps[min(int(progress*len(self.gaps)), len(self.gaps)-1)]
 
     def before_batch(self, learn):
-        x0, gap = learn.batch[0].float(), self.gap(learn)
+        x0, gap = _float_images(learn), self.gap(learn)
         s   = (self.mean + self.std*torch.randn(len(x0), device=x0.device)).exp().clamp(max=self.s_max)
         r   = s*(1-gap)
         eps = torch.randn_like(x0)
@@ -238,7 +247,7 @@ class MeanFlowCB(TrainCB):
         self.times, self.share, self.p, self.c = times, share, p, c
 
     def before_batch(self, learn):
-        x0   = learn.batch[0].float()
+        x0   = _float_images(learn)
         a, b = (self.times(len(x0)).to(x0) for _ in range(2))
         t, d = torch.maximum(a, b), (a-b).abs()
         k    = round(len(x0)*self.share) if learn.training else 0
